@@ -1,0 +1,228 @@
+"""The one place where a field of a model, an inference method, data, training or evaluation is defined.
+
+Imports no torch: job specs (`closegap.spec`) are composed of these classes, and core is built from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="Seed of every random draw of this section.")]
+Widths = tuple[PositiveInt, ...]
+
+
+class Config(BaseModel):
+    """Base: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _named(field: str) -> BeforeValidator:
+    """Let a bare string stand for an object with only its discriminator: `bernoulli` is `{kind: bernoulli}`."""
+    return BeforeValidator(lambda value: {field: value} if isinstance(value, str) else value)
+
+
+# --- data -------------------------------------------------------------------------------------------------
+
+
+class SplitConfig(Config):
+    """Row counts of the three parts, drawn without overlap from one seeded permutation of the rows."""
+
+    train: PositiveInt = Field(description="Rows that training sees.")
+    valid: PositiveInt = Field(description="Rows that only choose between models (epochs, trials).")
+    test: PositiveInt = Field(description="Rows that only `evaluate` and `encode` see.")
+    seed: Seed = 0
+
+
+class DataConfig(Config):
+    """Where rows come from and how they are divided."""
+
+    source: Annotated[str, Field(min_length=1)] = Field(
+        description="`mnist-5k`, `digits`, or the path of a .npy or .npz file under an allowed data root."
+    )
+    array: str | None = Field(None, description="Name of the array inside an .npz file; its only one if absent.")
+    split: SplitConfig | None = Field(None, description="Absent: 80 %, 10 % and 10 % of the rows, seed 0.")
+    binarise: Literal["dynamic", "none"] | None = Field(
+        None, description="`dynamic` draws x ~ Bernoulli(row) anew each time. Absent: `dynamic` under Bernoulli, else `none`."
+    )
+
+
+# --- generative model -------------------------------------------------------------------------------------
+
+
+class NetworkConfig(Config):
+    """A fully connected network."""
+
+    hidden: Widths = Field((512, 512), description="Widths of the hidden layers; empty is one linear map.")
+    activation: Literal["elu", "relu", "tanh", "sigmoid", "leaky_relu"] = "elu"
+    connection: Literal["sequential", "residual", "highway"] = "sequential"
+
+
+class BernoulliConfig(Config):
+    """p(x|z) = Bernoulli(sigmoid(decoder(z))); x in [0, 1]."""
+
+    kind: Literal["bernoulli"] = "bernoulli"
+
+
+class GaussianConfig(Config):
+    """p(x|z) = N(mean(z), exp(log_var) I) with one learned log_var shared by all dimensions and rows."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    mean: Literal["identity", "sigmoid"] = Field("identity", description="What is applied to the decoder's output.")
+    log_var: float = Field(0.0, ge=-7.0, le=15.0, description="Initial value; clamped to [-7, 15].")
+
+
+LikelihoodConfig = Annotated[BernoulliConfig | GaussianConfig, Field(discriminator="kind"), _named("kind")]
+
+
+class LevelConfig(Config):
+    """One latent level, nearest to the data first."""
+
+    latent: PositiveInt = Field(description="Number of latent dimensions Z.")
+    decoder: NetworkConfig = NetworkConfig()
+
+
+class ModelConfig(Config):
+    """The generative model p(x, z): standard normal prior, decoder, likelihood."""
+
+    likelihood: LikelihoodConfig
+    levels: tuple[LevelConfig, ...] = Field(min_length=1, max_length=1, description="Exactly one level for now.")
+
+
+# --- inference --------------------------------------------------------------------------------------------
+
+Encoding = Literal["data", "gradient", "error", "estimate"]
+Samples = Annotated[int, Field(ge=1, le=10_000, description="Monte-Carlo samples S of an ELBO estimate.")]
+
+
+class StandardConfig(Config):
+    """The variational auto-encoder's encoder: x to q(z|x) in one pass (Kingma & Welling 2014)."""
+
+    method: Literal["standard"] = "standard"
+    encoder: NetworkConfig = NetworkConfig()
+    samples: Samples = 1
+
+
+class IterativeConfig(Config):
+    """Iterative amortized inference (Marino, Yue & Mandt 2018): encode signals of the ELBO, update q, repeat."""
+
+    method: Literal["iterative"] = "iterative"
+    encode: tuple[Encoding, ...] = Field(
+        ("data", "gradient", "estimate"), min_length=1, description="What the encoder sees; each at most once."
+    )
+    normalise: Literal["none", "layer", "log_sign"] = Field(
+        "layer", description="How gradients and errors are scaled, each block of each row by itself."
+    )
+    update: Literal["direct", "additive", "gated"] = "gated"
+    encoder: NetworkConfig = NetworkConfig(connection="highway")
+    iterations: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Inference iterations T in training.")
+    samples: Samples = 1
+
+    @model_validator(mode="after")
+    def _encodings_make_sense(self) -> IterativeConfig:
+        if len(set(self.encode)) != len(self.encode):
+            raise ValueError(f"encode names a block twice: {list(self.encode)}")
+        if set(self.encode) == {"estimate"}:
+            raise ValueError("encode must have at least one of data, gradient, error beside the estimate")
+        return self
+
+
+class SviConfig(Config):
+    """Stochastic variational inference: Adam on each row's own (mean, log_var), no encoder."""
+
+    method: Literal["svi"] = "svi"
+    iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="Adam steps on q for each batch.")
+    learning_rate: float = Field(0.1, gt=0, le=10, description="Of Adam on the per-row gradient.")
+    samples: Samples = 1
+
+
+InferenceConfig = Annotated[
+    StandardConfig | IterativeConfig | SviConfig, Field(discriminator="method"), _named("method")
+]
+
+
+# --- training, evaluation, export, encode -----------------------------------------------------------------
+
+
+class TrainingConfig(Config):
+    """Joint training of decoder (theta) and inference model (phi) by Adam."""
+
+    epochs: PositiveInt = 40
+    batch_size: PositiveInt = Field(64, description="Rows a step, over all ranks together.")
+    learning_rate: float = Field(2e-4, gt=0, le=1)
+    learning_rate_decay: float = Field(1.0, gt=0, le=1, description="Factor after each epoch.")
+    seed: Seed = 0
+    checkpoint_every: PositiveInt = Field(1, description="Epochs between checkpoints.")
+    threads: PositiveInt = Field(1, description="CPU threads of a rank.")
+
+
+class RefinementConfig(Config):
+    """Adam on each row's own q, the comparison curve of an evaluation."""
+
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = 100
+    learning_rate: float = Field(0.05, gt=0, le=10)
+    samples: Samples = 1
+
+
+class EvaluationConfig(Config):
+    """How a trained model is measured on its test rows."""
+
+    part: Literal["valid", "test"] = "test"
+    rows: PositiveInt | None = Field(None, description="Only the first so many rows; absent: all.")
+    iterations: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="Inference iterations T; absent: as trained. The curve goes on to twice as many."
+    )
+    samples: Samples = Field(10, description="Samples of each reported ELBO.")
+    importance_samples: Annotated[int, Field(ge=1, le=1_000_000)] = Field(500, description="K of the IWAE bound.")
+    refinement: RefinementConfig | None = Field(RefinementConfig(), description="Adam on q; null: not run.")
+    batch_size: PositiveInt = 250
+    seed: Seed = 0
+    threads: PositiveInt = 1
+
+
+class ExportConfig(Config):
+    """What is fixed inside an exported encoder."""
+
+    iterations: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="Default of the file's `iterations` input; absent: as trained."
+    )
+    samples: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="Antithetic noise draws shared by all rows and iterations; even."
+    )
+    elbo_samples: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="Draws of the reported ELBO.")
+    seed: Seed = 0
+    rows: PositiveInt = Field(256, description="Held-out rows on which file and model are compared.")
+
+    @model_validator(mode="after")
+    def _samples_are_paired(self) -> ExportConfig:
+        if self.samples % 2 or self.elbo_samples % 2:
+            raise ValueError("samples and elbo_samples must be even: noise comes in antithetic pairs")
+        return self
+
+
+class EncodeConfig(Config):
+    """How a data set is encoded."""
+
+    iterations: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="Absent: the file's default.")
+    batch_size: PositiveInt = Field(256, description="Rows a session call.")
+    shard_rows: PositiveInt = Field(4096, description="Rows a Parquet file.")
+    threads: PositiveInt = Field(1, description="CPU threads of a session.")
+
+
+class TrainConfig(Config):
+    """All that decides a trained model: two runs with equal values (and versions) give equal weights."""
+
+    data: DataConfig
+    model: ModelConfig
+    inference: InferenceConfig
+    training: TrainingConfig = TrainingConfig()
+
+
+def canonical(config: BaseModel | Any) -> str:
+    """JSON with sorted keys and no spaces: equal configurations give equal text."""
+    import json
+
+    value = config.model_dump(mode="json") if isinstance(config, BaseModel) else config
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,149 @@
+"""The vocabulary in which one inference iteration is written once.
+
+Decoder, its vector-Jacobian product, encodings, normalisation, encoder and update call these functions and the
+operators `+ - * /` on values that are either torch tensors (`TorchOps`, which runs) or symbols of an ONNX graph
+(`closegap_core.export.graph.OnnxOps`, which records). Training, evaluation and export therefore cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Value = Any
+"""A torch.Tensor under `TorchOps`, a graph symbol under `OnnxOps`; operators accept python floats beside it."""
+
+
+class Ops(Protocol):
+    """Functions on values. Shapes: the last axis holds features; `rows` and `samples` fold S into B and back."""
+
+    def linear(self, h: Value, weight: Value, bias: Value | None) -> Value:
+        """(R, I), (O, I), (O,) -> (R, O): h W^T + b."""
+
+    def matmul(self, a: Value, weight: Value) -> Value:
+        """(R, O), (O, I) -> (R, I): a W, the vector-Jacobian product of `linear`."""
+
+    def exp(self, a: Value) -> Value: ...
+    def log(self, a: Value) -> Value: ...
+    def sqrt(self, a: Value) -> Value: ...
+    def abs(self, a: Value) -> Value: ...
+    def sign(self, a: Value) -> Value: ...
+    def sigmoid(self, a: Value) -> Value: ...
+    def softplus(self, a: Value) -> Value: ...
+    def tanh(self, a: Value) -> Value: ...
+    def elu(self, a: Value) -> Value: ...
+    def relu(self, a: Value) -> Value: ...
+    def leaky_relu(self, a: Value) -> Value:
+        """max(a, 0.01 a)."""
+
+    def positive(self, a: Value) -> Value:
+        """1 where a > 0, else 0."""
+
+    def minimum(self, a: Value, bound: float) -> Value: ...
+    def maximum(self, a: Value, bound: float) -> Value: ...
+    def clip(self, a: Value, low: float, high: float) -> Value: ...
+
+    def concat(self, parts: Sequence[Value]) -> Value:
+        """Along the last axis."""
+
+    def split(self, a: Value, widths: Sequence[int]) -> tuple[Value, ...]:
+        """Along the last axis."""
+
+    def sum_last(self, a: Value) -> Value:
+        """(..., D) -> (...)."""
+
+    def mean_last(self, a: Value) -> Value:
+        """(..., D) -> (..., 1)."""
+
+    def rows(self, a: Value) -> Value:
+        """(S, B, D) -> (S B, D)."""
+
+    def samples(self, a: Value, count: int) -> Value:
+        """(S B, D) -> (S, B, D), S = count."""
+
+    def mean_samples(self, a: Value) -> Value:
+        """(S, ...) -> (...)."""
+
+
+@final
+class TorchOps:
+    """The vocabulary on torch tensors; every function is differentiable, so autograd can check the closed forms."""
+
+    def linear(self, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return functional.linear(h, weight, bias)
+
+    def matmul(self, a: Tensor, weight: Tensor) -> Tensor:
+        return a @ weight
+
+    def exp(self, a: Tensor) -> Tensor:
+        return a.exp()
+
+    def log(self, a: Tensor) -> Tensor:
+        return a.log()
+
+    def sqrt(self, a: Tensor) -> Tensor:
+        return a.sqrt()
+
+    def abs(self, a: Tensor) -> Tensor:
+        return a.abs()
+
+    def sign(self, a: Tensor) -> Tensor:
+        return a.sign()
+
+    def sigmoid(self, a: Tensor) -> Tensor:
+        return a.sigmoid()
+
+    def softplus(self, a: Tensor) -> Tensor:
+        return functional.softplus(a)
+
+    def tanh(self, a: Tensor) -> Tensor:
+        return a.tanh()
+
+    def elu(self, a: Tensor) -> Tensor:
+        return functional.elu(a)
+
+    def relu(self, a: Tensor) -> Tensor:
+        return a.relu()
+
+    def leaky_relu(self, a: Tensor) -> Tensor:
+        return functional.leaky_relu(a, 0.01)
+
+    def positive(self, a: Tensor) -> Tensor:
+        return (a > 0).to(a.dtype)
+
+    def minimum(self, a: Tensor, bound: float) -> Tensor:
+        return a.clamp(max=bound)
+
+    def maximum(self, a: Tensor, bound: float) -> Tensor:
+        return a.clamp(min=bound)
+
+    def clip(self, a: Tensor, low: float, high: float) -> Tensor:
+        return a.clamp(low, high)
+
+    def concat(self, parts: Sequence[Tensor]) -> Tensor:
+        return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
+
+    def split(self, a: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
+        return tuple(a.split(list(widths), dim=-1))
+
+    def sum_last(self, a: Tensor) -> Tensor:
+        return a.sum(-1)
+
+    def mean_last(self, a: Tensor) -> Tensor:
+        return a.mean(-1, keepdim=True)
+
+    def rows(self, a: Tensor) -> Tensor:
+        return a.reshape(-1, a.shape[-1])
+
+    def samples(self, a: Tensor, count: int) -> Tensor:
+        return a.reshape(count, -1, a.shape[-1])
+
+    def mean_samples(self, a: Tensor) -> Tensor:
+        return a[0] if a.shape[0] == 1 else a.mean(0)
+
+
+TORCH = TorchOps()

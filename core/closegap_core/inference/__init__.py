@@ -1,0 +1,27 @@
+"""The family of inference methods: one file and one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from closegap_core.config import IterativeConfig, StandardConfig
+from closegap_core.inference.amortized import Amortized
+from closegap_core.inference.base import InferenceMethod
+from closegap_core.inference.svi import Svi
+
+
+def _standard(config: StandardConfig, latent: int, width: int) -> InferenceMethod:
+    as_iterative = IterativeConfig(
+        encode=("data",), normalise="none", update="direct", iterations=1, encoder=config.encoder
+    )
+    return Amortized(as_iterative, latent, width)
+
+
+METHODS: dict[str, Callable[[Any, int, int], InferenceMethod]] = {
+    "standard": _standard,
+    "iterative": Amortized,
+    "svi": lambda config, latent, width: Svi(config, latent),
+}
+
+__all__ = ["METHODS", "InferenceMethod"]

@@ -1,0 +1,50 @@
+"""What an inference method is: how q is reached, and how one batch teaches it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from torch import Tensor
+
+from closegap_core.generative import Bound, GenerativeModel
+from closegap_core.parameters import Shape
+from closegap_core.posterior import Posterior
+
+Parameters = Mapping[str, Tensor]
+Noise = Callable[[int], Tensor]
+"""Noise of iteration t: (S, B, Z), or (S, 1, Z) where all rows share it."""
+
+
+class InferenceMethod(ABC):
+    """To add one: a subclass in a file of its own, its configuration, and its line in `inference/__init__`."""
+
+    iterations: int
+    """T as configured; evaluation may run more where a further iteration is defined."""
+
+    @abstractmethod
+    def shapes(self) -> Sequence[Shape]:
+        """Parameters phi; none for methods without an encoder."""
+
+    @abstractmethod
+    def posteriors(
+        self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
+    ) -> Iterator[Posterior]:
+        """q of iteration 0 (the prior), 1, 2, … for rows x (B, X), as many as are asked for; without a graph."""
+
+    @abstractmethod
+    def learn(
+        self,
+        generative: GenerativeModel,
+        theta: Parameters,
+        phi: Parameters,
+        grads: tuple[Parameters, Parameters],
+        x: Tensor,
+        noise: Noise,
+        scale: float,
+    ) -> Bound:
+        """Add scale * the ascent directions of (theta, phi) for rows x to `grads`; the bound at the last q.
+
+        theta's is the gradient of the last iterate's ELBO, phi's the mean over iterations 1..T of each iterate's
+        (Marino et al. 2018, algorithm 1 as in their code), signals and earlier iterates taken as constants.
+        """

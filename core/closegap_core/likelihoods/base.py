@@ -1,0 +1,47 @@
+"""What a likelihood is: the law of x given the decoder's output."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from closegap_core.ops import Ops, Value
+from closegap_core.parameters import Shape
+
+
+class Likelihood(ABC):
+    """p(x|z) as functions of the decoder's output `out` (S, B, X) and of x (B, X).
+
+    To add one: a subclass in a file of its own, its configuration in `config.py`, its line in `likelihoods/__init__`.
+    """
+
+    kind: ClassVar[str]
+
+    def shapes(self) -> Sequence[Shape]:
+        """Parameters of its own; none by default."""
+        return ()
+
+    @abstractmethod
+    def log_likelihood(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
+        """log p(x|z) in nats, (S, B)."""
+
+    @abstractmethod
+    def score(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
+        """d log p(x|z) / d out, (S, B, X)."""
+
+    @abstractmethod
+    def error(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
+        """Precision-weighted error (x - E[x|z]) / Var[x|z], (S, B, X): Marino et al. 2018, eq. 11."""
+
+    @abstractmethod
+    def mean(self, ops: Ops, out: Value) -> Value:
+        """E[x|z], the shape of `out`."""
+
+    @abstractmethod
+    def accumulate(
+        self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], out: Tensor, x: Tensor, scale: float
+    ) -> None:
+        """Add scale * d(sum over S, B of log p(x|z)) / d(own parameters) to `grads`."""

@@ -1,0 +1,82 @@
+"""A model and its inference method with their parameters: theta and phi, one flat buffer each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from closegap_core import seeds
+from closegap_core.config import TrainConfig
+from closegap_core.errors import CheckpointError
+from closegap_core.generative import Bound, GenerativeModel
+from closegap_core.inference import METHODS
+from closegap_core.inference.base import Noise
+from closegap_core.ops import TORCH
+from closegap_core.parameters import Flat
+from closegap_core.posterior import Posterior
+
+
+@final
+class Model:
+    """Generative model, inference method and their parameters. `width` is X."""
+
+    def __init__(self, config: TrainConfig, width: int, dtype: torch.dtype = torch.float32) -> None:
+        self.config, self.width, self.dtype = config, width, dtype
+        self.generative = GenerativeModel(config.model, width)
+        self.method = METHODS[config.inference.method](config.inference, self.generative.latent, width)
+        generator = seeds.generator(config.training.seed, seeds.INITIAL)
+        self.theta = Flat(self.generative.shapes(), generator, dtype)
+        self.phi = Flat(self.method.shapes(), generator, dtype)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Every parameter by name: decoder and likelihood, then encoder; views, not copies."""
+        return {**self.theta.views, **self.phi.views}
+
+    def posteriors(self, x: Tensor, noise: Noise, iterations: int | None = None) -> Iterator[Posterior]:
+        """q of iterations 0 (the prior) to T for rows x (B, X): T + 1 values."""
+        walk = self.method.posteriors(self.generative, self.theta.views, self.phi.views, x, noise)
+        for _ in range((self.method.iterations if iterations is None else iterations) + 1):
+            yield next(walk)
+
+    def infer(self, x: Tensor, noise: Noise, iterations: int | None = None) -> Posterior:
+        """q of the last iteration for rows x (B, X)."""
+        *_, q = self.posteriors(x, noise, iterations)
+        return q
+
+    @torch.no_grad()
+    def bound(self, x: Tensor, q: Posterior, noise: Tensor) -> Bound:
+        """The ELBO of each row at q, nats, estimated with the S draws of noise (S, B, Z) or (S, 1, Z)."""
+        return self.generative.bound(TORCH, self.theta.views, x, q, noise, noise.shape[0])
+
+    def learn(self, x: Tensor, noise: Noise, scale: float) -> Bound:
+        """Add scale * the ascent directions for rows x to theta.grad and phi.grad; the bound at the last q.
+
+        `scale` is one over the number of rows of the whole batch, over all ranks.
+        """
+        grads = (self.theta.grads, self.phi.grads)
+        return self.method.learn(self.generative, self.theta.views, self.phi.views, grads, x, noise, scale)
+
+    def save(self, path: Path) -> None:
+        """Write all parameters as safetensors, flushed to disk."""
+        save_file({name: tensor.clone() for name, tensor in self.parameters().items()}, path)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    @classmethod
+    def load(cls, config: TrainConfig, width: int, path: Path, dtype: torch.dtype = torch.float32) -> Model:
+        """Read parameters that `save` wrote; raises CheckpointError when the file does not fit `config`."""
+        model = cls(config, width, dtype)
+        try:
+            tensors = load_file(path)
+            model.theta.fill(tensors)
+            model.phi.fill(tensors)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise CheckpointError(f"{path} does not hold this model's weights: {error}") from error
+        return model

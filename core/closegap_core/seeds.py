@@ -1,0 +1,26 @@
+"""Random draws as pure functions of (seed, where they are used): nothing to save, nothing to restore."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+INITIAL, ORDER, DATA, NOISE, VALIDATION, EVALUATION, PRIOR, REFINEMENT, IMPORTANCE = range(9)
+"""Purposes: the first word after the seed, so that two uses never share draws."""
+
+
+def generator(*words: int) -> torch.Generator:
+    """A generator whose stream is decided by `words` alone."""
+    state = np.random.SeedSequence(words).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def permutation(count: int, *words: int) -> Tensor:
+    """A permutation of range(count), (count,) int64."""
+    return torch.randperm(count, generator=generator(*words))
+
+
+def normal(size: tuple[int, ...], dtype: torch.dtype, *words: int) -> Tensor:
+    """Standard normal draws."""
+    return torch.randn(size, generator=generator(*words), dtype=dtype)

@@ -1,0 +1,197 @@
+"""One inference iteration and one training step against autograd and finite differences, in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from closegap_core import seeds
+from closegap_core.config import TrainConfig
+from closegap_core.generative import Wanted
+from closegap_core.inference.amortized import Amortized
+from closegap_core.model import Model
+from closegap_core.ops import TORCH
+from closegap_core.posterior import Posterior, prior_posterior
+
+WIDTH, LATENT, ROWS, SAMPLES = 5, 3, 4, 2
+LIKELIHOODS: list[Any] = ["bernoulli", "gaussian", {"kind": "gaussian", "mean": "sigmoid", "log_var": -1.0}]
+ENCODINGS = [
+    ["data"],
+    ["gradient"],
+    ["error"],
+    ["data", "gradient"],
+    ["data", "error"],
+    ["gradient", "estimate"],
+    ["data", "gradient", "error", "estimate"],
+]
+
+
+def make(likelihood: Any = "bernoulli", decoder: Any = None, **inference: Any) -> Model:
+    inference = {"method": "iterative", "iterations": 3, "encoder": {"hidden": [6, 8]}, **inference}
+    config = TrainConfig.model_validate(
+        {
+            "data": {"source": "digits"},
+            "model": {
+                "likelihood": likelihood,
+                "levels": [{"latent": LATENT, "decoder": decoder or {"hidden": [7, 6]}}],
+            },
+            "inference": inference,
+        }
+    )
+    model = Model(config, WIDTH, torch.float64)
+    for i, tensor in enumerate(model.parameters().values()):
+        tensor += 0.2 * seeds.normal(tuple(tensor.shape), torch.float64, 7, i)
+    return model
+
+
+def rows() -> Tensor:
+    return torch.rand(ROWS, WIDTH, generator=seeds.generator(3), dtype=torch.float64)
+
+
+def noise(t: int) -> Tensor:
+    return seeds.normal((SAMPLES, ROWS, LATENT), torch.float64, 11, t)
+
+
+def somewhere() -> Posterior:
+    return Posterior(
+        seeds.normal((ROWS, LATENT), torch.float64, 5), 0.5 * seeds.normal((ROWS, LATENT), torch.float64, 6)
+    )
+
+
+def elbo_sum(model: Model, theta: dict[str, Tensor], x: Tensor, mean: Tensor, log_var: Tensor, t: int) -> Tensor:
+    bound = model.generative.bound(TORCH, theta, x, Posterior(mean, log_var), noise(t), SAMPLES)
+    return bound.elbo.sum()
+
+
+@pytest.mark.parametrize("activation", ["elu", "relu", "leaky_relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("connection", ["sequential", "residual", "highway"])
+@pytest.mark.parametrize("hidden", [[], [7], [6, 6]])
+def test_gradient_of_q_equals_autograd(activation: str, connection: str, hidden: list[int]) -> None:
+    model = make(decoder={"hidden": hidden, "activation": activation, "connection": connection})
+    x, q = rows(), somewhere()
+    signals = model.generative.signals(TORCH, model.theta.views, x, q, noise(0), SAMPLES, Wanted(True, False))
+    leaves = [q.mean.clone().requires_grad_(), q.log_var.clone().requires_grad_()]
+    expected = torch.autograd.grad(elbo_sum(model, model.theta.views, x, *leaves, t=0), leaves)
+    assert signals.gradient is not None
+    for got, want in zip(signals.gradient, expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=["bernoulli", "gaussian", "gaussian-sigmoid"])
+def test_gradient_of_q_equals_finite_differences(likelihood: Any) -> None:
+    model = make(likelihood)
+    x, q, h = rows(), somewhere(), 1e-6
+    signals = model.generative.signals(TORCH, model.theta.views, x, q, noise(0), SAMPLES, Wanted(True, False))
+    assert signals.gradient is not None
+    for which, got in enumerate(signals.gradient):
+        for row in range(ROWS):
+            for dim in range(LATENT):
+                step = torch.zeros(ROWS, LATENT, dtype=torch.float64)
+                step[row, dim] = h
+                up = [part + step if i == which else part for i, part in enumerate(q)]
+                down = [part - step if i == which else part for i, part in enumerate(q)]
+                difference = (
+                    elbo_sum(model, model.theta.views, x, *up, t=0)
+                    - elbo_sum(model, model.theta.views, x, *down, t=0)
+                ) / (2 * h)
+                assert abs(float(got[row, dim] - difference)) < 1e-7
+
+
+def autograd_learn(model: Model, x: Tensor) -> dict[str, Tensor]:
+    """The same step by autograd alone: signals from gradients of the bound, phi from the mean over iterations."""
+    method = model.method
+    assert isinstance(method, Amortized)
+    theta = {name: tensor.clone().requires_grad_() for name, tensor in model.theta.views.items()}
+    phi = {name: tensor.clone().requires_grad_() for name, tensor in model.phi.views.items()}
+    frozen = {name: tensor.detach() for name, tensor in theta.items()}
+    q, total = prior_posterior(ROWS, LATENT, x), torch.zeros((), dtype=torch.float64)
+    for t in range(method.iterations):
+        leaves = [part.detach().clone().requires_grad_() for part in q]
+        gradient = torch.autograd.grad(elbo_sum(model, frozen, x, *leaves, t=t), leaves)
+        fixed = Posterior(*(part.detach() for part in leaves))
+        signals = model.generative.signals(
+            TORCH, frozen, x, fixed, noise(t), SAMPLES, Wanted(False, method.wanted.error)
+        )._replace(gradient=Posterior(*gradient) if method.wanted.gradient else None)
+        q = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, fixed).step.q
+        total = total + elbo_sum(model, frozen, x, *q, t=t + 1)
+    last = elbo_sum(model, theta, x, *(part.detach() for part in q), t=method.iterations)
+    grads = dict(zip(theta, torch.autograd.grad(last / ROWS, list(theta.values())), strict=True))
+    mean = total / (method.iterations * ROWS)
+    return grads | dict(zip(phi, torch.autograd.grad(mean, list(phi.values())), strict=True))
+
+
+def assert_learns_like_autograd(model: Model) -> None:
+    x = rows()
+    model.learn(x, noise, 1.0 / ROWS)
+    got = {**model.theta.grads, **model.phi.grads}
+    expected = autograd_learn(model, x)
+    assert got.keys() == expected.keys()
+    for name, want in expected.items():
+        torch.testing.assert_close(got[name], want, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+    assert all(float(grad.abs().max()) > 0 for grad in got.values()), "a parameter that nothing reaches"
+
+
+@pytest.mark.parametrize("encode", ENCODINGS, ids="+".join)
+@pytest.mark.parametrize("normalise", ["none", "layer", "log_sign"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=["bernoulli", "gaussian", "gaussian-sigmoid"])
+def test_step_of_every_encoding(likelihood: Any, normalise: str, encode: list[str]) -> None:
+    assert_learns_like_autograd(make(likelihood, encode=encode, normalise=normalise))
+
+
+@pytest.mark.parametrize("update", ["direct", "additive", "gated"])
+@pytest.mark.parametrize("connection", ["sequential", "residual", "highway"])
+@pytest.mark.parametrize("hidden", [[], [6], [6, 6], [6, 8]])
+def test_step_of_every_update_and_connection(hidden: list[int], connection: str, update: str) -> None:
+    network = {"hidden": hidden, "connection": connection}
+    assert_learns_like_autograd(make(decoder=network, encoder=network, update=update))
+
+
+def test_step_of_the_standard_encoder_is_the_vae_gradient() -> None:
+    model = _standard()
+    x = rows()
+    model.learn(x, noise, 1.0 / ROWS)
+    params = {name: tensor.clone().requires_grad_() for name, tensor in model.parameters().items()}
+    h = x - 0.5
+    for i in range(2):
+        weight = params[f"encoder.{i}.weight" if i else "encoder.0.weight_0"]
+        h = torch.nn.functional.elu(h @ weight.T + params[f"encoder.{i}.bias"])
+    mean, log_var = (h @ params["encoder.2.weight"].T + params["encoder.2.bias"]).chunk(2, -1)
+    loss = elbo_sum(model, params, x, mean, log_var, t=1) / ROWS
+    for name, want in zip(params, torch.autograd.grad(loss, list(params.values())), strict=True):
+        got = {**model.theta.grads, **model.phi.grads}[name]
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
+
+
+def _standard() -> Model:
+    config = TrainConfig.model_validate(
+        {
+            "data": {"source": "digits"},
+            "model": {"likelihood": "bernoulli", "levels": [{"latent": LATENT, "decoder": {"hidden": [7]}}]},
+            "inference": {"method": "standard", "encoder": {"hidden": [6, 8]}},
+        }
+    )
+    return Model(config, WIDTH, torch.float64)
+
+
+def test_memory_is_constant_in_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushing the encoder's backward early gives the same gradient as one backward over all T B rows."""
+    whole, flushed = make(iterations=5), make(iterations=5)
+    whole.learn(rows(), noise, 1.0)
+    monkeypatch.setattr("closegap_core.inference.amortized.BACKWARD_ROWS", 2 * ROWS)
+    flushed.learn(rows(), noise, 1.0)
+    torch.testing.assert_close(flushed.phi.grad, whole.phi.grad, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("encode", ENCODINGS, ids="+".join)
+@pytest.mark.parametrize("normalise", ["none", "layer", "log_sign"])
+def test_a_row_does_not_depend_on_its_batch(encode: list[str], normalise: str) -> None:
+    model, x = make(encode=encode, normalise=normalise), rows()
+    shared = seeds.normal((SAMPLES, 1, LATENT), torch.float64, 1)
+    together = model.infer(x, lambda t: shared)
+    for row in range(ROWS):
+        alone = model.infer(x[row : row + 1], lambda t: shared)
+        torch.testing.assert_close(alone.mean[0], together.mean[row], rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(alone.log_var[0], together.log_var[row], rtol=1e-10, atol=1e-12)

@@ -1,0 +1,8 @@
+"""Rows: read from a source, checked against the likelihood, divided by seed. Imports numpy, never torch."""
+
+from __future__ import annotations
+
+from closegap_core.data.binarise import binarise
+from closegap_core.data.dataset import Dataset, Part, load, load_rows
+
+__all__ = ["Dataset", "Part", "binarise", "load", "load_rows"]

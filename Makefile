@@ -1,0 +1,43 @@
+# Every verb of the project; people and CI use the same ones. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench up constraints clean
+SHELL := /bin/bash
+
+# One thread a process: two cores are shared by ranks, tests and the store, and spinning threads starve them.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTHON_CODE := core service workers tests benchmarks
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv and install everything from the constraints (quick when up to date)
+	@bash deploy/setup.sh
+
+demo: setup ## the main job on real images, end to end; results in ./demo (DEMO="--out DIR" passes options)
+	.venv/bin/closegap demo $(DEMO)
+
+test: setup ## all tests (TESTS="tests/core -k elbo" narrows them)
+	$(ONE_THREAD) .venv/bin/python -m pytest $(or $(TESTS),tests)
+
+check: setup ## format, lint, types, architecture tests; changes nothing
+	.venv/bin/python -m ruff format --check $(PYTHON_CODE)
+	.venv/bin/python -m ruff check $(PYTHON_CODE)
+	.venv/bin/python -m mypy
+	$(ONE_THREAD) .venv/bin/python -m pytest -q tests/architecture
+
+format: setup ## rewrite the code in the house format
+	.venv/bin/python -m ruff check --fix-only $(PYTHON_CODE)
+	.venv/bin/python -m ruff format $(PYTHON_CODE)
+
+bench: setup ## speed, each figure against its limit on this machine; fails below a mark (BENCH="--json")
+	@$(ONE_THREAD) .venv/bin/python -m benchmarks $(BENCH)
+
+up: setup ## store and worker in the foreground, data in ./closegap-data
+	.venv/bin/closegap up
+
+constraints: setup ## resolve pyproject.toml anew into constraints.txt, keeping pins that still fit
+	@bash deploy/constraints.sh
+
+clean: ## remove .venv and caches; never data, results or the demo folder
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist
+	find core service workers tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

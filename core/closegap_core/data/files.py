@@ -2,9 +2,9 @@
 
 Accepted are booleans, integers and floats of up to 64 bits, (N, X) or (N, ...) with one row a leading index;
 they are taken as they are, nothing is rescaled. Under a Bernoulli likelihood values must lie in [0, 1], so
-8-bit images are refused with the advice to divide them by 255 first: guessing would confuse 0/1 data with dark
-images. Pickled arrays are never read. A file must be a regular file that lies, with all links followed, under a
-root, and has one name only: a hard link could name a file from outside.
+8-bit images are refused with the advice to divide them by 255 first: guessing would confuse 0/1 data with
+dark images. Pickled arrays are never read. A file must be a regular file that lies, with all links followed,
+under a root, and has one name only: a hard link could name a file from outside.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Source:
         return np.ascontiguousarray(chosen if self.raw.unit == 1 else chosen / np.float32(self.raw.unit))
 
     def check(self, unit_interval: bool) -> None:
-        """Refuse values that are not finite or, where asked, not in [0, 1]; names row and column of the first."""
+        """Refuse values that are not finite or, where asked, not in [0, 1], by row and column."""
         step = max(1, _CHUNK_VALUES // self.width)
         for first in range(0, self.count, step):
             rows = self.rows(slice(first, first + step))

@@ -20,3 +20,4 @@ hand_over UV_INDEX "$(configured extra-index-url "${PIP_EXTRA_INDEX_URL:-}")"
 # pip looks at all its indexes together; uv stops at the first that knows the name unless told otherwise.
 if [ -n "${UV_INDEX:-}" ]; then hand_over UV_INDEX_STRATEGY unsafe-best-match; fi
 hand_over SSL_CERT_FILE "$(configured cert "${PIP_CERT:-}")"
+hand_over UV_SYSTEM_CERTS true # as pip does: a company's own certificate authority is in the system's store

@@ -42,10 +42,13 @@ class DataConfig(Config):
     source: Annotated[str, Field(min_length=1)] = Field(
         description="`mnist-5k`, `digits`, or the path of a .npy or .npz file under an allowed data root."
     )
-    array: str | None = Field(None, description="Name of the array inside an .npz file; its only one if absent.")
+    array: str | None = Field(
+        None, description="Name of the array inside an .npz file; its only one if absent."
+    )
     split: SplitConfig | None = Field(None, description="Absent: 80 %, 10 % and 10 % of the rows, seed 0.")
     binarise: Literal["dynamic", "none"] | None = Field(
-        None, description="`dynamic` draws x ~ Bernoulli(row) anew each time. Absent: `dynamic` under Bernoulli, else `none`."
+        None,
+        description="`dynamic` draws x ~ Bernoulli(row) at each use. Absent: `dynamic` under Bernoulli, else `none`.",
     )
 
 
@@ -70,7 +73,9 @@ class GaussianConfig(Config):
     """p(x|z) = N(mean(z), exp(log_var) I) with one learned log_var shared by all dimensions and rows."""
 
     kind: Literal["gaussian"] = "gaussian"
-    mean: Literal["identity", "sigmoid"] = Field("identity", description="What is applied to the decoder's output.")
+    mean: Literal["identity", "sigmoid"] = Field(
+        "identity", description="What is applied to the decoder's output."
+    )
     log_var: float = Field(0.0, ge=-7.0, le=15.0, description="Initial value; clamped to [-7, 15].")
 
 
@@ -88,7 +93,9 @@ class ModelConfig(Config):
     """The generative model p(x, z): standard normal prior, decoder, likelihood."""
 
     likelihood: LikelihoodConfig
-    levels: tuple[LevelConfig, ...] = Field(min_length=1, max_length=1, description="Exactly one level for now.")
+    levels: tuple[LevelConfig, ...] = Field(
+        min_length=1, max_length=1, description="Exactly one level for now."
+    )
 
 
 # --- inference --------------------------------------------------------------------------------------------
@@ -110,14 +117,18 @@ class IterativeConfig(Config):
 
     method: Literal["iterative"] = "iterative"
     encode: tuple[Encoding, ...] = Field(
-        ("data", "gradient", "estimate"), min_length=1, description="What the encoder sees; each at most once."
+        ("data", "gradient", "estimate"),
+        min_length=1,
+        description="What the encoder sees; each at most once.",
     )
     normalise: Literal["none", "layer", "log_sign"] = Field(
         "layer", description="How gradients and errors are scaled, each block of each row by itself."
     )
     update: Literal["direct", "additive", "gated"] = "gated"
     encoder: NetworkConfig = NetworkConfig(connection="highway")
-    iterations: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Inference iterations T in training.")
+    iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
+        5, description="Inference iterations T in training."
+    )
     samples: Samples = 1
 
     @model_validator(mode="after")
@@ -133,7 +144,9 @@ class SviConfig(Config):
     """Stochastic variational inference: Adam on each row's own (mean, log_var), no encoder."""
 
     method: Literal["svi"] = "svi"
-    iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="Adam steps on q for each batch.")
+    iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        20, description="Adam steps on q for each batch."
+    )
     learning_rate: float = Field(0.1, gt=0, le=10, description="Of Adam on the per-row gradient.")
     samples: Samples = 1
 
@@ -154,6 +167,9 @@ class TrainingConfig(Config):
     learning_rate: float = Field(2e-4, gt=0, le=1)
     learning_rate_decay: float = Field(1.0, gt=0, le=1, description="Factor after each epoch.")
     seed: Seed = 0
+    keep: Literal["best", "last"] = Field(
+        "best", description="Weights kept: of the best validation ELBO, or the last."
+    )
     checkpoint_every: PositiveInt = Field(1, description="Epochs between checkpoints.")
     threads: PositiveInt = Field(1, description="CPU threads of a rank.")
 
@@ -175,7 +191,9 @@ class EvaluationConfig(Config):
         None, description="Inference iterations T; absent: as trained. The curve goes on to twice as many."
     )
     samples: Samples = Field(10, description="Samples of each reported ELBO.")
-    importance_samples: Annotated[int, Field(ge=1, le=1_000_000)] = Field(500, description="K of the IWAE bound.")
+    importance_samples: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        500, description="K of the IWAE bound."
+    )
     refinement: RefinementConfig | None = Field(RefinementConfig(), description="Adam on q; null: not run.")
     batch_size: PositiveInt = 250
     seed: Seed = 0
@@ -205,7 +223,9 @@ class ExportConfig(Config):
 class EncodeConfig(Config):
     """How a data set is encoded."""
 
-    iterations: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="Absent: the file's default.")
+    iterations: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="Absent: the file's default."
+    )
     batch_size: PositiveInt = Field(256, description="Rows a session call.")
     shard_rows: PositiveInt = Field(4096, description="Rows a Parquet file.")
     threads: PositiveInt = Field(1, description="CPU threads of a session.")

@@ -1,0 +1,155 @@
+"""Training, as a generator of metrics that can be stopped anywhere and goes on exactly where it stopped.
+
+The result depends on the configuration and the data alone, not on restarts, and on the number of ranks only by the
+rounding of sums: order, binarisation and noise are functions of (seed, step), and every rank takes its own rows of
+the same draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from closegap_core import checkpoint
+from closegap_core.config import TrainConfig, canonical
+from closegap_core.data import Dataset
+from closegap_core.errors import CheckpointError, ConfigError, NumericalError
+from closegap_core.group import SINGLE, Group
+from closegap_core.model import Model
+from closegap_core.progress import Pace, Progress
+from closegap_core.run import Run
+from closegap_core.trained import write_trained
+
+
+class EpochMetrics(NamedTuple):
+    """One epoch: means over rows in nats. train is of the last iterate while learning, valid of fixed weights."""
+
+    epoch: int
+    epochs: int
+    step: int
+    train: dict[str, float]
+    valid: dict[str, Any]
+    learning_rate: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an event: {"type": "epoch", …}."""
+        return {"type": "epoch", **self._asdict()}
+
+
+class Stopped(NamedTuple):
+    """Training was asked to stop; a checkpoint of this step was written."""
+
+    step: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an event: {"type": "stopped", …}."""
+        return {"type": "stopped", "step": self.step}
+
+
+def never() -> bool:
+    """The stop of a run that nobody stops."""
+    return False
+
+
+def fit(
+    config: TrainConfig,
+    dataset: Dataset,
+    checkpoints: Path,
+    group: Group = SINGLE,
+    stop: Callable[[], bool] = never,
+) -> Iterator[Progress | EpochMetrics | Stopped]:
+    """Train, from the newest checkpoint under `checkpoints` if there is one; rank 0 writes new ones there.
+
+    `stop` is asked after every step by every rank, so it must be cheap. Raises ConfigError (batch larger than the
+    data), CheckpointError (damaged, or of another configuration or data), NumericalError (a gradient is not
+    finite: the newest checkpoint is from before), OSError (disk full).
+    """
+    torch.set_num_threads(config.training.threads)
+    run = _resume(config, dataset, checkpoints, group)
+    pace = Pace(run.total, "step", run.step)
+    while run.step < run.total:
+        run.learn()
+        if (due := pace.due(run.step)) is not None:
+            yield due
+        if run.step % run.steps_per_epoch == 0:
+            yield _close_epoch(run, checkpoints)
+        if run.step < run.total and group.any(stop()):
+            _save(run, checkpoints)
+            yield Stopped(run.step)
+            return
+
+
+def finish(config: TrainConfig, dataset: Dataset, checkpoints: Path, folder: Path) -> dict[str, Any]:
+    """Write the trained model of a finished run into `folder` (unsealed); returns its summary.
+
+    Raises CheckpointError when the run is not finished.
+    """
+    run = _resume(config, dataset, checkpoints, SINGLE)
+    if run.step < run.total:
+        raise CheckpointError(f"training under {checkpoints} stands at step {run.step} of {run.total}")
+    if config.training.keep == "best":
+        run.model.theta.data.copy_(run.best.theta)
+        run.model.phi.data.copy_(run.best.phi)
+    kept = run.history[run.best.epoch if config.training.keep == "best" else -1]
+    summary = {
+        "epochs": len(run.history),
+        "kept_epoch": kept["epoch"],
+        "valid_elbo": kept["valid"]["elbo"],
+        "train_elbo": kept["train"]["elbo"],
+        "seconds": sum(entry["seconds"] for entry in run.history),
+    }
+    write_trained(folder, run.model, dataset, {"summary": summary, "history": run.history})
+    return summary
+
+
+def _close_epoch(run: Run, checkpoints: Path) -> EpochMetrics:
+    metrics = run.close_epoch()
+    every = run.config.training.checkpoint_every
+    if run.step == run.total or len(run.history) % every == 0:
+        _save(run, checkpoints)
+    return EpochMetrics(**metrics)
+
+
+def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
+    # How often and on how many threads one saves does not change what is learned.
+    value = config.model_dump(mode="json")
+    for field in ("checkpoint_every", "threads"):
+        del value["training"][field]
+    return {"config": hashlib.sha256(canonical(value).encode()).hexdigest(), "data": dataset.digest}
+
+
+def _resume(config: TrainConfig, dataset: Dataset, checkpoints: Path, group: Group) -> Run:
+    rows = dataset.train.rows.shape[0]
+    if config.training.batch_size > rows:
+        raise ConfigError(
+            f"training.batch_size is {config.training.batch_size}, but there are only {rows} training rows; "
+            f"give at most {rows}"
+        )
+    model = Model(config, dataset.train.rows.shape[1])
+    run = Run(model, dataset, group)
+    found = checkpoint.newest(checkpoints)
+    if found is None:
+        return run
+    for what, digest in _identity(config, dataset).items():
+        if found.state[what] != digest:
+            raise CheckpointError(
+                f"the checkpoint under {checkpoints} is of another {what}: remove it or undo the change"
+            )
+    run.restore(found)
+    return run
+
+
+def _save(run: Run, checkpoints: Path) -> None:
+    if not all(bool(flat.data.isfinite().all()) for flat in (run.model.theta, run.model.phi)):
+        raise NumericalError(
+            f"a weight is not finite after step {run.step}; the newest checkpoint is from before"
+        )
+    state = run.state()  # sums over ranks: every rank takes part
+    if run.group.rank == 0:
+        saved = state._replace(state={**state.state, **_identity(run.model.config, run.dataset)})
+        checkpoint.save(checkpoints, run.step, saved)

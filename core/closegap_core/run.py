@@ -1,0 +1,231 @@
+"""The state of one training run: weights, optimizers, position, sums of the open epoch, history, best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from closegap_core import seeds
+from closegap_core.checkpoint import Checkpoint
+from closegap_core.data import Dataset, binarise
+from closegap_core.errors import NumericalError
+from closegap_core.group import Group
+from closegap_core.model import Model
+from closegap_core.parameters import Flat
+from closegap_core.validation import Batch, Draws, batches, curve
+
+VALIDATION_BATCH = 250
+
+
+class Best(NamedTuple):
+    """The weights of the best validation ELBO so far."""
+
+    epoch: int
+    elbo: float
+    theta: Tensor
+    phi: Tensor
+
+
+@final
+class Run:
+    """One rank's view of a training run; every rank holds equal weights at every step."""
+
+    def __init__(self, model: Model, dataset: Dataset, group: Group) -> None:
+        self.model, self.dataset, self.group, self.config = model, dataset, group, model.config
+        training = model.config.training
+        self.rows = torch.from_numpy(dataset.train.rows)
+        self.steps_per_epoch = math.ceil(self.rows.shape[0] / training.batch_size)
+        self.total = training.epochs * self.steps_per_epoch
+        self.step = 0
+        self.sums = torch.zeros(
+            2, dtype=torch.float64
+        )  # log-likelihood and KL of this rank's rows of this epoch
+        self.history: list[dict[str, Any]] = []
+        self.best = Best(-1, -math.inf, model.theta.data.clone(), model.phi.data.clone())
+        self.optimizers = {"theta": _adam(model.theta), "phi": _adam(model.phi)}
+        self.samples = model.config.inference.samples
+        self.valid = self._validation_rows()
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._opened = time.monotonic()
+        self._seconds = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.step // self.steps_per_epoch
+
+    def learn(self) -> None:
+        """One optimizer step on the next batch. Raises NumericalError before anything is changed."""
+        training, position = self.config.training, self.step % self.steps_per_epoch
+        if position == 0 or not len(self._order):
+            self._order = seeds.permutation(self.rows.shape[0], training.seed, seeds.ORDER, self.epoch)
+        index = self._order[position * training.batch_size :][: training.batch_size]
+        mine = self._share(len(index))
+        x = self._binarised(self.rows[index])[mine]
+        for flat in (self.model.theta, self.model.phi):
+            flat.grad.zero_()
+        if len(x):
+            bound = self.model.learn(x, lambda t: self._noise(t, len(index))[:, mine], 1.0 / len(index))
+            self.sums += torch.stack([bound.log_likelihood.double().sum(), bound.kl.double().sum()])
+        self._ascend()
+        self.step += 1
+
+    def _ascend(self) -> None:
+        rate = self._rate()
+        for name, flat in (("theta", self.model.theta), ("phi", self.model.phi)):
+            self.group.sum(flat.grad)
+            if not bool(flat.grad.sum().isfinite()):
+                raise NumericalError(
+                    f"the gradient of {name} is not finite at step {self.step + 1} (epoch {self.epoch + 1}); "
+                    "a smaller training.learning_rate often helps"
+                )
+        for optimizer in self.optimizers.values():
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.step()
+
+    def _rate(self) -> float:
+        training = self.config.training
+        return training.learning_rate * training.learning_rate_decay**self.epoch
+
+    def _share(self, count: int) -> slice:
+        """This rank's contiguous part of a batch."""
+        rank, size = self.group.rank, self.group.size
+        return slice(count * rank // size, count * (rank + 1) // size)
+
+    def _binarised(self, rows: Tensor) -> Tensor:
+        if not self.dataset.binarise:
+            return rows
+        generator = seeds.generator(self.config.training.seed, seeds.DATA, self.step)
+        return (torch.rand(rows.shape, generator=generator) < rows).to(rows.dtype)
+
+    def _noise(self, t: int, count: int) -> Tensor:
+        size = (self.samples, count, self.model.generative.latent)
+        return seeds.normal(size, self.model.dtype, self.config.training.seed, seeds.NOISE, self.step, t)
+
+    def _validation_rows(self) -> Tensor:
+        rows = self.dataset.valid.rows
+        if self.dataset.binarise:
+            rows = binarise(rows, self.config.training.seed)
+        return torch.from_numpy(np.ascontiguousarray(rows))
+
+    def close_epoch(self) -> dict[str, Any]:
+        """Measure the validation rows, file the epoch in the history and remember the best weights."""
+        self.group.sum(self.sums)
+        log_likelihood, kl = (self.sums / self.rows.shape[0]).tolist()
+        self.sums.zero_()
+        valid = self._validate()
+        entry: dict[str, Any] = {
+            "epoch": self.epoch,
+            "epochs": self.config.training.epochs,
+            "step": self.step,
+            "train": {"elbo": log_likelihood - kl, "log_likelihood": log_likelihood, "kl": kl},
+            "valid": valid,
+            "learning_rate": self.config.training.learning_rate
+            * self.config.training.learning_rate_decay ** (self.epoch - 1),
+            "seconds": self._elapsed(),
+        }
+        self._opened, self._seconds = time.monotonic(), 0.0
+        self.history.append(entry)
+        if valid["elbo"] > self.best.elbo:
+            theta, phi = self.model.theta.data.clone(), self.model.phi.data.clone()
+            self.best = Best(len(self.history) - 1, valid["elbo"], theta, phi)
+        return entry
+
+    def _elapsed(self) -> float:
+        return self._seconds + time.monotonic() - self._opened
+
+    def _validate(self) -> dict[str, Any]:
+        """Means over the validation rows, divided over ranks by batches; nats."""
+        iterations = self.model.method.iterations
+        draws = Draws(
+            self.samples,
+            self.model.generative.latent,
+            self.model.dtype,
+            (self.config.training.seed, seeds.VALIDATION),
+        )
+        sums = torch.zeros(iterations + 1, 2, dtype=torch.float64)
+        for i, batch in enumerate(batches(self.valid, VALIDATION_BATCH)):
+            if i % self.group.size == self.group.rank:
+                sums += self._measure(batch, draws, iterations)
+        self.group.sum(sums)
+        means = sums / self.valid.shape[0]
+        log_likelihood, kl = means[-1].tolist()
+        by_iteration = (means[:, 0] - means[:, 1]).tolist()
+        if not all(math.isfinite(value) for value in by_iteration):
+            raise NumericalError(
+                f"the validation ELBO is not finite after epoch {self.epoch}: {by_iteration}"
+            )
+        return {
+            "elbo": by_iteration[-1],
+            "log_likelihood": log_likelihood,
+            "kl": kl,
+            "elbo_by_iteration": by_iteration,
+        }
+
+    def _measure(self, batch: Batch, draws: Draws, iterations: int) -> Tensor:
+        walk = curve(self.model, batch, draws, draws, iterations)
+        return torch.stack(
+            [torch.stack([b.log_likelihood.double().sum(), b.kl.double().sum()]) for _, b in walk]
+        )
+
+    def state(self) -> Checkpoint:
+        """All of it. The open epoch's sums are added over ranks, so a run may go on with another number of them."""
+        sums = self.sums.clone()
+        self.group.sum(sums)
+        tensors = {
+            "theta": self.model.theta.data,
+            "phi": self.model.phi.data,
+            "best.theta": self.best.theta,
+            "best.phi": self.best.phi,
+            "sums": sums,
+        }
+        for name, optimizer in self.optimizers.items():
+            for key, value in _moments(optimizer).items():
+                tensors[f"{name}.{key}"] = value
+        state = {
+            "step": self.step,
+            "history": self.history,
+            "seconds": self._elapsed(),
+            "best": {"epoch": self.best.epoch, "elbo": self.best.elbo if self.history else None},
+        }
+        return Checkpoint(tensors, state)
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Become the run that `state` described."""
+        tensors, state = saved
+        self.model.theta.data.copy_(tensors["theta"])
+        self.model.phi.data.copy_(tensors["phi"])
+        self.step, self.history, self._seconds = state["step"], state["history"], state["seconds"]
+        elbo = state["best"]["elbo"]
+        self.best = Best(
+            state["best"]["epoch"],
+            -math.inf if elbo is None else elbo,
+            tensors["best.theta"],
+            tensors["best.phi"],
+        )
+        self.sums = tensors["sums"].clone() if self.group.rank == 0 else torch.zeros_like(tensors["sums"])
+        self._order = torch.empty(0, dtype=torch.int64)
+        for name, optimizer in self.optimizers.items():
+            parameter = optimizer.param_groups[0]["params"][0]
+            moments = {
+                key: tensors[f"{name}.{key}"].clone()
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{name}.{key}" in tensors
+            }
+            if moments:
+                optimizer.state[parameter] = moments
+
+
+def _adam(flat: Flat) -> torch.optim.Adam:
+    parameter = torch.nn.Parameter(flat.data)  # shares the buffer's storage
+    parameter.grad = flat.grad
+    return torch.optim.Adam([parameter], maximize=True, fused=True)
+
+
+def _moments(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+    return dict(optimizer.state[optimizer.param_groups[0]["params"][0]])

@@ -1,0 +1,189 @@
+"""The record of a job, its states, and the small values that go in and out of the queue."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from closegap_core.errors import FailureClass
+
+
+@final
+class State(StrEnum):
+    """Where a job is. The last three are terminal: they never change."""
+
+    BLOCKED = "blocked"
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job is over."""
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: dict[State, tuple[State, ...]] = {
+    State.BLOCKED: (State.QUEUED, State.CANCELLED),
+    State.QUEUED: (State.CLAIMED, State.CANCELLED),
+    # A claimed job goes back when its worker drains or dies, and fails when its attempt cannot be started.
+    State.CLAIMED: (State.RUNNING, State.QUEUED, State.FAILED, State.CANCELLED),
+    State.RUNNING: (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.QUEUED),
+    State.SUCCEEDED: (),
+    State.FAILED: (),
+    State.CANCELLED: (),
+}
+"""The only moves there are; the Lua scripts are given this very table."""
+
+
+class Record(BaseModel):
+    """Base of values: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@final
+class Failure(Record):
+    """Why an attempt failed. `failure` decides whether, and how often, the job is run again."""
+
+    failure: FailureClass
+    message: str
+    traceback: str = ""
+    hint: str = ""
+
+
+@final
+class Progress(Record):
+    """How far the current attempt is; the same for every kind of job."""
+
+    done: float
+    total: float | None = None
+    unit: str
+    rate: float | None = Field(None, description="Units a second.")
+    eta: float | None = Field(None, description="Seconds that are left at this rate.")
+    updated: datetime
+
+
+@final
+class Job(Record):
+    """All that is recorded of a job. Times are the store's, in UTC."""
+
+    id: str
+    kind: str
+    name: str
+    spec: dict[str, Any] = Field(
+        description="The normalised spec; `closegap.spec.load` makes it a Spec again."
+    )
+    digest: str = Field(description="sha256 of the normalised spec.")
+    state: State
+    reason: str = Field("", description="Why it is in this state.")
+    priority: int
+    attempt: int = Field(0, description="Number of the current or last attempt; 0 before the first.")
+    owner: str | None = Field(None, description="Worker that holds the lease.")
+    lease_until: datetime | None = None
+    wish: str | None = Field(None, description="Who asked for it to be cancelled, while it runs.")
+    needs: dict[str, str] = Field(
+        default_factory=dict, description="Name in the spec to id of the job needed."
+    )
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    error: Failure | None = Field(None, description="The last attempt's failure.")
+    retries_spent: dict[str, int] = Field(default_factory=dict, description="By class of failure.")
+    progress: Progress | None = None
+    not_before: datetime | None = Field(None, description="When a retry that backs off may be claimed.")
+    pipeline: str = Field(description="Shared by jobs that were submitted together.")
+    submitted_by: str = ""
+    retry_of: str | None = None
+    retried_as: str | None = None
+    cancelled_by: str | None = Field(
+        None, description="The needed job because of which this one did not run."
+    )
+    work: str = Field(
+        description="Whose work folder holds its checkpoints: its own id, or the first job's it retries."
+    )
+    created: datetime
+    updated: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+
+
+@final
+class Capacity(Record):
+    """What a worker can hold. `kinds` None is every kind."""
+
+    cpus: float = Field(ge=0)
+    gpus: float = Field(0.0, ge=0)
+    kinds: frozenset[str] | None = None
+
+
+@final
+class Lease(Record):
+    """Proof of ownership: every write of an attempt carries it, and any but the current one is refused."""
+
+    job: str
+    attempt: int
+    token: str = Field(repr=False)
+
+
+@final
+class Claim(Record):
+    """A job and the lease on it."""
+
+    job: Job
+    attempt: int
+    lease: Lease
+
+
+@final
+class Wish(Record):
+    """What the owner of a job is asked to do."""
+
+    cancel: bool = False
+    actor: str = ""
+
+
+@final
+class Event(Record):
+    """One entry of a job's event stream.
+
+    Types: `state` {from, to, reason, actor}, `cancel` {actor}, `end` {state}, and what attempts report:
+    `progress`, `epoch`, `metric`, `log`, ….
+    """
+
+    id: str
+    type: str
+    time: datetime
+    data: dict[str, Any]
+
+
+@final
+class Worker(Record):
+    """A worker that has been heard of."""
+
+    id: str
+    capacity: Capacity
+    seen: datetime
+    alive: bool
+    jobs: tuple[str, ...] = Field((), description="Ids of the jobs it holds.")
+
+
+class Position(NamedTuple):
+    """Why a job waits."""
+
+    place: int | None
+    """1 is next; None when it is not in the line (blocked, backing off, or not waiting at all)."""
+    reason: str
+    unblocked_by: str
+    """What would let it run; empty when it does not wait."""
+
+
+class Page(NamedTuple):
+    """Jobs, newest first, and the cursor of the next page (None at the end)."""
+
+    jobs: list[Job]
+    cursor: str | None

@@ -1,0 +1,214 @@
+"""The kinds of jobs: what a user may write in a spec of each, composed of core's configuration classes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, final
+
+from pydantic import Field, PositiveInt, model_validator
+
+from closegap import references
+from closegap.space import Dimension
+from closegap_core.config import (
+    Config,
+    DataConfig,
+    EncodeConfig,
+    EvaluationConfig,
+    ExportConfig,
+    InferenceConfig,
+    ModelConfig,
+    TrainConfig,
+    TrainingConfig,
+)
+
+Name = Annotated[
+    str,
+    Field(
+        pattern=f"^{references.NAME}$", description="up to 63 letters, digits, `_` and `-`, the first no sign"
+    ),
+]
+ModelRef = Annotated[
+    str,
+    Field(
+        pattern=rf"^({references.REFERENCE.pattern}|sha256:[0-9a-f]{{6,64}}|{references.NAME}(/[1-9][0-9]*)?)$",
+        description="a registered model (`name` or `name/3`), a digest (`sha256:…`), or `${job.model}`",
+    ),
+]
+Retries = Annotated[int, Field(ge=0, le=100)]
+
+
+@final
+class RetryBudgets(Config):
+    """How often a job is run again after a failure of each class; null is without limit."""
+
+    user: Retries | None = 0
+    numerical: Retries | None = 0
+    infrastructure: Retries | None = 3
+    preempted: Retries | None = None
+
+
+class Resources(Config):
+    """What one attempt needs: `workers` ranks of `cpus` and `gpus` each."""
+
+    workers: Annotated[int, Field(ge=0, le=1)] = Field(
+        1, description="0 runs inside the attempt, without Ray."
+    )
+    cpus: Annotated[float, Field(gt=0, le=4096)] = 1.0
+    gpus: Annotated[float, Field(ge=0, le=4096)] = 0.0
+
+    @property
+    def total_cpus(self) -> float:
+        """Of all ranks together."""
+        return max(self.workers, 1) * self.cpus
+
+    @property
+    def total_gpus(self) -> float:
+        """Of all ranks together."""
+        return max(self.workers, 1) * self.gpus
+
+
+@final
+class TrainResources(Resources):
+    """Training may have several ranks."""
+
+    workers: Annotated[int, Field(ge=0, le=1024)] = Field(
+        1, description="Ranks; 0 runs inside the attempt, without Ray."
+    )
+
+
+class JobSpec(Config):
+    """What every kind has."""
+
+    name: Name | None = Field(None, description="How other jobs refer to this one; unique in its pipeline.")
+    needs: tuple[Name, ...] = Field(
+        (), description="Jobs that must succeed first; `${name.output}` needs too."
+    )
+    priority: Annotated[int, Field(ge=0, le=100)] = Field(50, description="Higher runs first.")
+    resources: Resources = Resources()
+    retries: RetryBudgets = RetryBudgets()
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+@final
+class TrainSpec(JobSpec):
+    """Train a generative model and its inference model."""
+
+    kind: Literal["train"] = "train"
+    data: DataConfig
+    model: ModelConfig
+    inference: InferenceConfig
+    training: TrainingConfig = TrainingConfig()
+    resources: TrainResources = TrainResources()
+    register_as: Name | None = Field(None, alias="register", description="Name in the model registry.")
+
+    @property
+    def config(self) -> TrainConfig:
+        """What core trains."""
+        return TrainConfig(data=self.data, model=self.model, inference=self.inference, training=self.training)
+
+
+@final
+class EvaluateSpec(JobSpec):
+    """Measure a trained model on rows it was not trained on."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    model: ModelRef
+    evaluation: EvaluationConfig = EvaluationConfig()
+    data: DataConfig | None = Field(
+        None, description="Absent: the data that the model was trained on, same split."
+    )
+
+
+@final
+class ExportSpec(JobSpec):
+    """Write a trained inference model as one ONNX file, checked against the model."""
+
+    kind: Literal["export"] = "export"
+    model: ModelRef
+    export: ExportConfig = ExportConfig()
+    register_as: Name | None = Field(None, alias="register", description="Name in the model registry.")
+
+
+@final
+class RowsConfig(Config):
+    """Which rows are encoded: those of a source, or a part of the data that the model was trained on."""
+
+    source: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="As in a train spec's `data.source`."
+    )
+    array: str | None = Field(
+        None, description="Name of the array inside an .npz file; its only one if absent."
+    )
+    part: Literal["train", "valid", "test"] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> RowsConfig:
+        if (self.source is None) == (self.part is None):
+            raise ValueError("give exactly one of source and part")
+        if self.array is not None and self.source is None:
+            raise ValueError("array belongs to a source")
+        return self
+
+
+@final
+class EncodeSpec(JobSpec):
+    """Encode rows with an exported model: Parquet files of approximate posteriors."""
+
+    kind: Literal["encode"] = "encode"
+    model: ModelRef
+    data: RowsConfig
+    encode: EncodeConfig = EncodeConfig()
+
+
+@final
+class SearchConfig(Config):
+    """How points of the space are chosen."""
+
+    algorithm: Literal["grid", "random"] = "grid"
+    trials: PositiveInt | None = Field(
+        None, le=10_000, description="Points of a random search; of a grid: all."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _trials_fit(self) -> SearchConfig:
+        if self.algorithm == "random" and self.trials is None:
+            raise ValueError("a random search needs `trials`")
+        return self
+
+
+@final
+class SchedulerConfig(Config):
+    """Whether trials that do badly are stopped early (asynchronous successive halving, Li et al. 2020)."""
+
+    kind: Literal["asha", "none"] = "asha"
+    grace_epochs: PositiveInt = Field(1, description="Epochs that every trial has.")
+    reduction: Annotated[int, Field(ge=2, le=100)] = Field(4, description="One in so many goes on.")
+
+
+@final
+class SweepSpec(JobSpec):
+    """Train many configurations; keep the one with the highest ELBO on the validation rows."""
+
+    kind: Literal["sweep"] = "sweep"
+    train: TrainConfig = Field(description="What every trial starts from.")
+    space: dict[str, Dimension] = Field(min_length=1, description="Dotted paths into `train`.")
+    search: SearchConfig = SearchConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    concurrent: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1, description="Trials at a time, `resources` for each."
+    )
+    metric: Literal["valid.elbo"] = "valid.elbo"
+    register_as: Name | None = Field(
+        None, alias="register", description="Name in the registry of the best model."
+    )
+
+
+Spec = TrainSpec | EvaluateSpec | ExportSpec | EncodeSpec | SweepSpec
+
+SPECS: dict[str, type[Spec]] = {
+    "train": TrainSpec,
+    "sweep": SweepSpec,
+    "evaluate": EvaluateSpec,
+    "export": ExportSpec,
+    "encode": EncodeSpec,
+}

@@ -1,0 +1,96 @@
+"""Settings of a process: the only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self, final
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from closegap.errors import SettingsError
+
+
+@final
+class Settings(BaseSettings):
+    """Each field is read from `CLOSEGAP_<FIELD>`; paths are made absolute once, here."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CLOSEGAP_", frozen=True, extra="forbid", populate_by_name=True
+    )
+
+    home: Path = Field(
+        Path("closegap-data"), description="Folder of the embedded store and, by default, of results."
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="redis://, rediss:// or unix:// of a Redis >= 7 or Valkey; absent: the embedded store.",
+    )
+    storage: str = Field("", description="URL of the storage root; absent: file://<home>/storage.")
+    data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (Path("."),),
+        description=f"Folders to read data from, separated by `{os.pathsep}`; absent: the current one.",
+    )
+    namespace: str = Field(
+        "closegap", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="First part of every key."
+    )
+    lease_seconds: float = Field(
+        30.0, gt=0, le=3600, description="A worker that is silent so long loses its job."
+    )
+    grace_seconds: float = Field(
+        30.0, ge=0, le=3600, description="Time that a cancelled attempt has for a checkpoint."
+    )
+    backoff_seconds: float = Field(
+        2.0, ge=0, le=3600, description="Wait before a first retry; doubles each time."
+    )
+    ray_address: str | None = Field(
+        None,
+        validation_alias=AliasChoices("ray_address", "CLOSEGAP_RAY_ADDRESS", "RAY_ADDRESS"),
+        description="Address of a Ray cluster; absent: a local one. `RAY_ADDRESS` is read too.",
+    )
+
+    debug: bool = Field(False, description="Show a traceback with an unexpected error.")
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the environment; keyword arguments that are not None win over it. Raises SettingsError."""
+        try:
+            return cls(**{name: value for name, value in overrides.items() if value is not None})
+        except ValidationError as error:
+            lines = [_line(problem["loc"], problem["msg"]) for problem in error.errors()]
+            raise SettingsError("\n".join(["settings are not valid:", *lines])) from error
+
+    @field_validator("data_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: Any) -> Any:
+        return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, values: Any) -> Any:
+        # `CLOSEGAP_REDIS_URL= closegap up` means "no URL", as every shell user expects.
+        return (
+            {name: value for name, value in values.items() if value != ""}
+            if isinstance(values, dict)
+            else values
+        )
+
+    @model_validator(mode="after")
+    def _make_absolute(self) -> Self:
+        home = self.home.expanduser().absolute()
+        object.__setattr__(self, "home", home)
+        object.__setattr__(self, "storage", self.storage or (home / "storage").as_uri())
+        object.__setattr__(self, "data_roots", tuple(root.expanduser().resolve() for root in self.data_roots))
+        return self
+
+
+def _line(location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]) if location else "settings"
+    return f"  CLOSEGAP_{name.removeprefix('CLOSEGAP_').upper()}: {message}"
+
+
+def environment(**changes: str | None) -> dict[str, str]:
+    """This process's environment for a child, with `changes`; None removes a variable."""
+    kept = {name: value for name, value in os.environ.items() if name not in changes}
+    return kept | {name: value for name, value in changes.items() if value is not None}

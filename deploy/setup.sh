@@ -37,10 +37,10 @@ stamp=.venv/closegap-setup
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then exit 0; fi
 
 # --- the environment ---------------------------------------------------------------------------------------
-if [ "$(cat .venv/closegap-path 2>/dev/null)" != "$PWD" ] || ! supported .venv/bin/python; then
+if [ "$(cat .venv/closegap-from 2>/dev/null)" != "$PWD $base" ] || ! supported .venv/bin/python; then
   say "making .venv with $("$base" -V)"
   "$base" -m venv --clear .venv || die "'$base -m venv' failed; on Debian or Ubuntu the package python3.11-venv has it"
-  printf '%s\n' "$PWD" >.venv/closegap-path
+  printf '%s\n' "$PWD $base" >.venv/closegap-from
 fi
 rm -f "$stamp"
 python=.venv/bin/python

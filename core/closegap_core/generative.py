@@ -148,11 +148,12 @@ class GenerativeModel:
         """log p(x, z) - log q(z) in nats for z from q by noise (S, B, Z): (S, B) (Burda et al. 2016, eq. 8)."""
         z = sample(TORCH, q, noise)
         out, _ = self.decode(TORCH, theta, z, noise.shape[0])
-        joint = self.likelihood.log_likelihood(TORCH, theta, out, x) + log_prior(z)
-        return joint - log_density(noise, q.log_var)
+        log_likelihood: Tensor = self.likelihood.log_likelihood(TORCH, theta, out, x)
+        return log_likelihood + log_prior(z) - log_density(noise, q.log_var)
 
     def reconstruct(self, theta: Mapping[str, Tensor], z: Tensor) -> Tensor:
         """E[x|z]: (R, Z) -> (R, X)."""
         with torch.no_grad():
             out, _ = self.decoder.forward(TORCH, theta, z)
-            return self.likelihood.mean(TORCH, out)
+            mean: Tensor = self.likelihood.mean(TORCH, out)
+            return mean

@@ -129,7 +129,7 @@ class TorchOps:
         return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
 
     def split(self, a: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
-        return tuple(a.split(list(widths), dim=-1))
+        return tuple(torch.split(a, list(widths), dim=-1))
 
     def sum_last(self, a: Tensor) -> Tensor:
         return a.sum(-1)

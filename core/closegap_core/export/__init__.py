@@ -1,0 +1,1 @@
+"""From a trained model to one self-contained ONNX file that has been compared with it."""

@@ -1,0 +1,109 @@
+"""The graph of an encoder: the step functions of training, recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+
+from closegap_core.config import ExportConfig
+from closegap_core.errors import ExportError
+from closegap_core.export.graph import Graph, Symbol
+from closegap_core.export.vocabulary import OnnxOps
+from closegap_core.generative import Signals
+from closegap_core.inference.amortized import Amortized
+from closegap_core.model import Model
+from closegap_core.posterior import Posterior
+
+_ITERATION_DRAWS, _ELBO_DRAWS = 1, 2
+
+
+class FixedNoise(NamedTuple):
+    """The noise inside a file: of the iterations (S, 1, Z) and of the reported ELBO (E, 1, Z), float32.
+
+    All rows share it, so an encoding depends on no other row, no position and no earlier call. It comes in
+    antithetic pairs (e, -e), whose mean is exactly zero.
+    """
+
+    iterations: np.ndarray
+    elbo: np.ndarray
+
+
+def fixed_noise(config: ExportConfig, latent: int) -> FixedNoise:
+    """The noise that `config` decides by its seed."""
+    return FixedNoise(
+        _antithetic(config.samples, latent, config.seed, _ITERATION_DRAWS),
+        _antithetic(config.elbo_samples, latent, config.seed, _ELBO_DRAWS),
+    )
+
+
+def is_iterative(model: Model) -> bool:
+    """Whether a further iteration changes q, so that the file has the input `iterations`."""
+    return model.config.inference.method == "iterative"
+
+
+def reads_noise(model: Model) -> bool:
+    """Whether iterations look at samples of z, so that the file has the input `noise`."""
+    method = amortized(model)
+    return method.wanted.gradient or method.wanted.error
+
+
+def amortized(model: Model) -> Amortized:
+    """The model's encoder. Raises ExportError when its inference method has none."""
+    if not isinstance(model.method, Amortized):
+        name = model.config.inference.method
+        raise ExportError(
+            f"inference method {name!r} has no encoder to export; accepted: standard, iterative"
+        )
+    return model.method
+
+
+def build(model: Model, noise: FixedNoise, iterations: int) -> onnx.ModelProto:
+    """One self-contained model: x (batch, X) -> mean, log_var (batch, Z) and elbo (batch), nats.
+
+    `iterations` (int64 scalar) and `noise` (S, 1, Z) are inputs with defaults where they mean anything. The loop,
+    the decoder's VJP and each weight are in the file once. Raises ExportError when there is no encoder.
+    """
+    method = amortized(model)
+    graph = Graph()
+    ops = OnnxOps(graph)
+    x = graph.input("x", ["batch", model.width])
+    theta, phi = (
+        {name: graph.parameter(name, view.numpy()) for name, view in flat.views.items()}
+        for flat in (model.theta, model.phi)
+    )
+    constant = method.constant(ops, phi, x)
+    draws = graph.default("noise", noise.iterations) if reads_noise(model) else None
+
+    def step(q: Sequence[Symbol]) -> Posterior:
+        signals, now = Signals(None, None), Posterior(*q)
+        if draws is not None:
+            count = len(noise.iterations)
+            signals = model.generative.signals(ops, theta, x, now, draws, count, method.wanted)
+        return method.update(ops, phi, constant, signals, now).step.q
+
+    zeros = graph.zeros(x, method.latent)
+    start = Posterior(zeros, zeros)
+    if is_iterative(model):
+        trips = graph.default("iterations", np.array(iterations, np.int64))
+        q = Posterior(*graph.loop(trips, start, step))
+    else:
+        q = step(start)
+    elbo = model.generative.bound(
+        ops, theta, x, q, graph.parameter("elbo_noise", noise.elbo), len(noise.elbo)
+    ).elbo
+    return graph.build(
+        "encoder",
+        [
+            ("mean", q.mean, ["batch", method.latent]),
+            ("log_var", q.log_var, ["batch", method.latent]),
+            ("elbo", elbo, ["batch"]),
+        ],
+    )
+
+
+def _antithetic(count: int, latent: int, seed: int, purpose: int) -> np.ndarray:
+    drawn = np.random.default_rng([seed, purpose]).standard_normal((count // 2, 1, latent), np.float32)
+    return np.concatenate([drawn, -drawn])

@@ -1,0 +1,151 @@
+"""Every word of the vocabulary means the same recorded in a graph as run by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from closegap_core.export.graph import Graph, Symbol
+from closegap_core.export.vocabulary import OnnxOps
+from closegap_core.ops import TORCH, Ops, Value
+
+Function = Callable[..., Value]
+
+WORDS: dict[str, Function] = {
+    name: lambda ops, a, _name=name: getattr(ops, _name)(a)
+    for name in (
+        *("exp", "sigmoid", "softplus", "tanh", "elu", "relu", "leaky_relu"),
+        *("abs", "sign", "positive", "sum_last", "mean_last"),
+    )
+}
+WORDS |= {
+    "log": lambda ops, a: ops.log(ops.abs(a) + 1e-5),
+    "sqrt": lambda ops, a: ops.sqrt(a * a + 0.5),
+    "minimum": lambda ops, a: ops.minimum(a, 0.25),
+    "maximum": lambda ops, a: ops.maximum(a, -0.25),
+    "clip": lambda ops, a: ops.clip(a, -0.5, 0.75),
+    "concat": lambda ops, a: ops.concat([a, a * 2.0, -a]),
+    "concat of one": lambda ops, a: ops.concat([a]),
+    "split": lambda ops, a: ops.split(a, [2, 1, 3])[2],
+    "add": lambda ops, a: 1.0 + (a + a) + 0.5,
+    "subtract": lambda ops, a: 1.0 - (a - 0.5) - a * a,
+    "multiply": lambda ops, a: 3.0 * (a * a) * 0.5,
+    "divide": lambda ops, a: 1.0 / ((a * a + 1.0) / 2.0) / (a * a + 2.0),
+    "negate": lambda ops, a: -a,
+}
+
+
+def run(
+    graph: Graph, outputs: Sequence[Symbol], feeds: dict[str, np.ndarray], rank: int = 2
+) -> list[np.ndarray]:
+    shape = [None] * rank
+    model = graph.build("test", [(f"out_{i}", symbol, shape) for i, symbol in enumerate(outputs)])
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    results: list[np.ndarray] = session.run(None, feeds)
+    return results
+
+
+def recorded(
+    function: Function, *inputs: np.ndarray, rank: int, weights: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    graph = Graph()
+    symbols = [
+        graph.input(f"in_{i}", [*(f"size_{i}_{axis}" for axis in range(value.ndim - 1)), value.shape[-1]])
+        for i, value in enumerate(inputs)
+    ]
+    constants = [graph.parameter(f"weight_{i}", value) for i, value in enumerate(weights)]
+    result = function(OnnxOps(graph), *symbols, *constants)
+    return run(graph, [result], {f"in_{i}": value for i, value in enumerate(inputs)}, rank)[0]
+
+
+def ran(function: Function, *inputs: np.ndarray, weights: Sequence[np.ndarray] = ()) -> np.ndarray:
+    return np.asarray(function(TORCH, *(torch.from_numpy(value) for value in (*inputs, *weights))))
+
+
+def values(*shape: int, seed: int = 0) -> np.ndarray:
+    drawn = np.random.default_rng(seed).normal(0, 2, shape).astype(np.float32)
+    drawn.flat[0] = 0.0
+    return drawn
+
+
+def assert_same(function: Function, *inputs: np.ndarray, weights: Sequence[np.ndarray] = ()) -> None:
+    want = ran(function, *inputs, weights=weights)
+    got = recorded(function, *inputs, rank=want.ndim, weights=weights)
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("shape", [(5, 6), (2, 3, 6)], ids=["matrix", "samples"])
+def test_word(word: str, shape: tuple[int, ...]) -> None:
+    assert_same(WORDS[word], values(*shape))
+
+
+def test_softplus_and_sigmoid_do_not_overflow() -> None:
+    far = np.array([[-200.0, -90.0, 0.0, 90.0, 200.0]], np.float32)
+    assert_same(WORDS["softplus"], far)
+    assert_same(WORDS["sigmoid"], far)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_linear_and_its_transpose(biased: bool) -> None:
+    weight, bias = values(4, 6, seed=1), values(4, seed=2)
+
+    def forward(ops: Ops, h: Any, w: Any, *b: Any) -> Any:
+        return ops.linear(h, w, b[0] if b else None)
+
+    assert_same(forward, values(5, 6), weights=[weight, bias] if biased else [weight])
+    assert_same(lambda ops, a, w: ops.matmul(a, w), values(5, 4), weights=[weight])
+
+
+def test_samples_fold_into_rows_and_back() -> None:
+    assert_same(lambda ops, z: ops.rows(z), values(2, 3, 6))
+    assert_same(lambda ops, r: ops.samples(r, 2), values(6, 4))
+    assert_same(lambda ops, z: ops.mean_samples(z), values(4, 3, 6))
+    assert_same(lambda ops, z: ops.mean_samples(z), values(1, 3, 6))
+    assert_same(lambda ops, mean, noise: mean + ops.exp(mean * 0.5) * noise, values(3, 6), values(2, 1, 6))
+
+
+@pytest.mark.parametrize("trips", [0, 1, 5])
+def test_loop_applies_its_body_and_reads_from_outside(trips: int) -> None:
+    graph = Graph()
+    ops = OnnxOps(graph)
+    x = graph.input("x", ["batch", 3])
+    weight = graph.parameter("weight", values(3, 3, seed=1))
+    count = graph.default("trips", np.array(2, np.int64))
+
+    def body(state: Sequence[Symbol]) -> Sequence[Symbol]:
+        a, b = state
+        unused = ops.exp(a)
+        assert unused.width == 3
+        return ops.tanh(ops.linear(a, weight, None) + x), b + 1.0
+
+    a, b = graph.loop(count, (x, graph.zeros(x, 2)), body)
+    rows = values(4, 3)
+    got_a, got_b = run(graph, [a, b], {"x": rows, "trips": np.array(trips)})
+    want = rows
+    for _ in range(trips):
+        want = np.tanh(want @ values(3, 3, seed=1).T + rows)
+    np.testing.assert_allclose(got_a, want, atol=1e-5)
+    np.testing.assert_array_equal(got_b, np.full((4, 2), float(trips), np.float32))
+
+
+def test_what_no_output_needs_is_left_out() -> None:
+    graph = Graph()
+    ops = OnnxOps(graph)
+    x = graph.input("x", ["batch", 3])
+    graph.parameter("unused", values(3))
+    ops.exp(x)
+    model = graph.build("test", [("y", ops.tanh(x), ["batch", 3])])
+    assert [node.op_type for node in model.graph.node] == ["Tanh", "Identity"]
+    assert not model.graph.initializer

@@ -1,0 +1,48 @@
+"""All commands on one Typer application."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from closegap.cli import demo, doctor, encode, jobs, local, logs, models, output, submit, up
+
+_HELP = """Queue, train, measure, export and use models with iterative amortized inference.
+
+Data goes to standard output, talk to standard error; --json gives every command's answer as JSON.
+
+Exit codes: 0 succeeded, 2 wrong usage or invalid spec, 4 store unreachable, 100 failed, 101 not finished
+(also Ctrl-C while following: the jobs go on), 102 not found, 103 cancelled,
+1 a fault of closegap (or a failed check of doctor)."""
+
+
+def build() -> typer.Typer:
+    """A fresh application."""
+    app = typer.Typer(
+        help=_HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Examples:\n\nclosegap demo\n\nclosegap up\n\nclosegap example train | closegap submit - --wait",
+    )
+    app.callback()(_root)
+    for commands in (submit, jobs, logs, up, local, models, encode, demo, doctor):
+        commands.register(app)
+    return app
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        output.line(version("closegap"))
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and leave."),
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,93 @@
+"""Following jobs: their records and events become rows of a board until all are over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from closegap.cli import words
+from closegap.cli.board import Board, Row
+from closegap.cli.errors import NotFinished
+
+if TYPE_CHECKING:
+    from closegap.job import Job
+    from closegap.queue import Queue
+
+_PAUSE_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A job, how far its events were read, and what the last of them said."""
+
+    job: Job
+    cursor: str = "0"
+    note: str = ""
+
+    def row(self) -> Row:
+        """As it is drawn."""
+        job, progress = self.job, self.job.progress
+        shown = Row(id=job.id, name=job.name or job.id, kind=job.kind, state=job.state, note=self._note())
+        if progress is None:
+            return shown
+        return replace(
+            shown,
+            done=progress.done,
+            total=progress.total,
+            unit=progress.unit,
+            rate=progress.rate,
+            eta=progress.eta,
+        )
+
+    def _note(self) -> str:
+        if self.job.error is not None and self.job.state != "succeeded":
+            return self.job.error.message.partition("\n")[0]
+        if self.job.state in ("blocked", "queued", "cancelled"):
+            return self.job.reason
+        return self.note
+
+
+def note_of(kind: str, data: Mapping[str, Any]) -> str | None:
+    """What an event says about a running job in a few words; None when it says nothing new."""
+    if kind == "epoch":
+        elbo = (data.get("valid") or {}).get("elbo")
+        return f"epoch {data.get('epoch')}  validation ELBO {words.nats(elbo)}"
+    return None
+
+
+def advance(queue: Queue, watched: Watched) -> Watched:
+    """The job as it is now, with its new events read."""
+    if watched.job.state.terminal:
+        return watched
+    job = queue.get(watched.job.id)
+    note, cursor = watched.note, watched.cursor
+    for event in queue.events(job.id, after=cursor):
+        cursor = event.id
+        note = note_of(event.type, event.data) or note
+    return Watched(job, cursor, note)
+
+
+def follow(queue: Queue, jobs: Sequence[Job], board: Board, timeout: float | None = None) -> list[Job]:
+    """Draw the jobs until all are over. Raises NotFinished after `timeout` seconds, or at Ctrl-C."""
+    limit = None if timeout is None else time.monotonic() + timeout
+    watched = [Watched(job) for job in jobs]
+    try:
+        with board:
+            while True:
+                watched = [advance(queue, item) for item in watched]
+                board.show([item.row() for item in watched])
+                if all(item.job.state.terminal for item in watched):
+                    return [item.job for item in watched]
+                if limit is not None and time.monotonic() >= limit:
+                    raise NotFinished(_unfinished(watched, f"not finished after {words.duration(timeout)}"))
+                time.sleep(_PAUSE_SECONDS)
+    except KeyboardInterrupt as interrupt:
+        raise NotFinished(_unfinished(watched, "no longer following; the jobs go on")) from interrupt
+
+
+def _unfinished(watched: Sequence[Watched], why: str) -> str:
+    open_ids = [item.job.id for item in watched if not item.job.state.terminal]
+    ids = " ".join(open_ids)
+    return f"{why}. Follow again: closegap wait {ids}   stop them: closegap cancel {ids}"

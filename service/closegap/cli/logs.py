@@ -1,0 +1,97 @@
+"""The event stream of a job as lines: `logs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from closegap.cli import output, words
+from closegap.cli.command import AsJsonLines, add
+from closegap.cli.connection import open_queue
+from closegap.cli.detail import move_text
+from closegap.cli.errors import NotFinished
+from closegap.cli.exits import ExitCode, of_states
+from closegap.cli.jobs import JobId
+
+if TYPE_CHECKING:
+    from closegap.job import Event
+    from closegap.queue import Queue
+
+
+def logs(
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
+    after: Annotated[str, typer.Option(metavar="EVENT", help="Only events after this id (of --json).")] = "0",
+    progress: Annotated[bool, typer.Option("--progress", help="Progress events too.")] = False,
+    as_json: AsJsonLines = False,
+) -> ExitCode:
+    """What happened to a job and what it reported: states, epochs, messages. With -f the exit code is the job's."""
+    queue = open_queue()
+    found = queue.get(job)
+    if not follow:
+        for event in recorded(queue, found.id, after):
+            _print(event, progress, as_json)
+        return ExitCode.SUCCEEDED
+    try:
+        for event in queue.follow(found.id, after):
+            _print(event, progress, as_json)
+    except KeyboardInterrupt as interrupt:
+        raise NotFinished(
+            f"no longer following; the job goes on. Stop it: closegap cancel {found.id}"
+        ) from interrupt
+    return of_states([queue.get(found.id).state])
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add(
+        app, "logs", logs,
+        "closegap logs mnist-iterative",
+        "closegap logs -f mnist-iterative",
+        "closegap logs 7f3a --json --progress",
+    )  # fmt: skip
+
+
+def text(event: Event) -> str:
+    """One line about an event."""
+    if event.type in ("state", "cancel"):
+        return move_text({"time": event.time.isoformat(), "type": event.type} | event.data)
+    time = event.time.isoformat()[:19].replace("T", " ")
+    return f"{time}  {sentence(event.type, event.data)}"
+
+
+def sentence(kind: str, data: dict[str, Any]) -> str:
+    """What an attempt reported, without the time."""
+    if kind == "log":
+        return str(data.get("message", data))
+    if kind == "epoch":
+        parts = [
+            f"{part} ELBO {words.nats((data.get(part) or {}).get('elbo'))}" for part in ("train", "valid")
+        ]
+        took = f"  {words.duration(data['seconds'])}" if data.get("seconds") is not None else ""
+        return f"epoch {data.get('epoch')}  {'  '.join(parts)}{took}"
+    if kind == "end":
+        return f"over: {data.get('state')}"
+    shown = {name: value for name, value in data.items() if not isinstance(value, dict | list)}
+    return f"{kind}  " + "  ".join(f"{name}={json.dumps(value)}" for name, value in shown.items())
+
+
+def recorded(queue: Queue, job: str, after: str = "0") -> Iterator[Event]:
+    """Every event that a job has now, a page at a time."""
+    while page := queue.events(job, after):
+        yield from page
+        after = page[-1].id
+
+
+def _print(event: Event, progress: bool, as_json: bool) -> None:
+    if event.type == "progress" and not progress:
+        return
+    if as_json:
+        output.json_line(
+            {"id": event.id, "type": event.type, "time": event.time.isoformat()} | {"data": event.data}
+        )
+    elif event.type != "end":
+        output.line(text(event))

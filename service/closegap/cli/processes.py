@@ -1,0 +1,96 @@
+"""Processes that a command starts and stops: each in its own session, none outlives the command."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import IO, final
+
+from closegap.cli.errors import ProcessFailed
+
+_PR_SET_PDEATHSIG = 1
+
+
+@final
+class Child:
+    """A running `python -m closegap_workers …`. Made by the main thread: the kernel watches that thread."""
+
+    def __init__(
+        self, arguments: list[str], environment: Mapping[str, str], log: IO[bytes] | None = None
+    ) -> None:
+        require_workers()
+        self._name = arguments[0]
+        self.process: subprocess.Popen[bytes] = subprocess.Popen(
+            [sys.executable, "-m", "closegap_workers", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(environment),
+            start_new_session=True,  # Ctrl-C reaches the command alone, which then stops its children in order
+            preexec_fn=_end_with(os.getpid()),
+        )
+
+    def check(self) -> None:
+        """Raises ProcessFailed when the process has ended."""
+        code = self.process.poll()
+        if code is not None:
+            raise ProcessFailed(f"the {self._name} process ended by itself with code {code}")
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM, then SIGKILL after `grace` seconds or at a further Ctrl-C."""
+        if self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(grace)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def require_workers() -> None:
+    """Raises ProcessFailed when the workers' packages are not installed."""
+    missing = [
+        name for name in ("closegap_workers", "torch", "ray") if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise ProcessFailed(
+            f"not installed: {', '.join(missing)}. Install closegap with its workers: closegap[train]"
+        )
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP inside the block are what Ctrl-C is: a KeyboardInterrupt, so that everything is stopped."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    kept = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """Body of the child before exec: SIGTERM when the parent's main thread ends (Linux)."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+    def prepare() -> None:
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare

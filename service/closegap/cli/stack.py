@@ -1,0 +1,61 @@
+"""What `up` and `demo` start, and how it is stopped: store, then worker; stopped the other way round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from closegap.cli.connection import open_queue
+from closegap.cli.errors import ProcessFailed
+from closegap.cli.processes import Child, interruptible, require_workers
+
+if TYPE_CHECKING:
+    from closegap.queue import Queue
+    from closegap.settings import Settings
+
+READY_SECONDS = 180.0
+"""Until a worker is heard of: Ray starts slowly on a loaded machine."""
+_STOP_MARGIN_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A store that is reached and a worker that was started."""
+
+    queue: Queue
+    worker: Child
+
+    def ready(self) -> None:
+        """Wait until the worker is heard of. Raises ProcessFailed when it ends or stays silent."""
+        limit = time.monotonic() + READY_SECONDS
+        while not any(worker.alive for worker in self.queue.workers()):
+            self.worker.check()
+            if time.monotonic() > limit:
+                raise ProcessFailed(f"the worker was not heard of within {READY_SECONDS:g} s")
+            time.sleep(0.1)
+
+
+@contextmanager
+def running(
+    settings: Settings, environment: Mapping[str, str], log: IO[bytes] | None = None
+) -> Iterator[Stack]:
+    """Store (the embedded one unless the settings name another) and worker, for as long as the block lasts.
+
+    Ctrl-C and SIGTERM raise KeyboardInterrupt inside; on the way out the worker drains, then the store stops;
+    a further Ctrl-C stops hard. Raises StoreUnavailable, ProcessFailed.
+    """
+    from closegap.store import EmbeddedStore
+
+    require_workers()
+    with interruptible(), ExitStack() as stack:
+        if settings.redis_url is None:
+            store = EmbeddedStore(settings.home)
+            stack.callback(store.stop)
+            store.start()
+        queue = open_queue(settings)
+        worker = Child(["worker"], environment, log)
+        stack.callback(worker.stop, settings.grace_seconds + _STOP_MARGIN_SECONDS)
+        yield Stack(queue, worker)

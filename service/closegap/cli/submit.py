@@ -1,0 +1,146 @@
+"""Specs: `submit`, `validate`, `schema`, `example`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from closegap.cli import output, specfile
+from closegap.cli.board import board
+from closegap.cli.command import AsJson, add
+from closegap.cli.exits import ExitCode, of_states
+from closegap.cli.specfile import SpecFile
+
+if TYPE_CHECKING:
+    from closegap.job import Job
+    from closegap.spec import Spec
+
+Source = Annotated[
+    str, typer.Argument(metavar="SPEC", help="YAML file with one spec or a pipeline; - is standard input.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Override a field; NAME:PATH=VALUE in a pipeline. Repeatable."
+    ),
+]
+SkipData = Annotated[
+    bool, typer.Option("--skip-data-check", help="Do not look at the data: it is only where the workers are.")
+]
+Kind = Annotated[
+    Literal["train", "sweep", "evaluate", "export", "encode"], typer.Argument(help="The kind of job.")
+]
+
+
+def submit(
+    source: Source,
+    overrides: Overrides = None,
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key: the same key and spec give the same jobs again.")
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Of every job; higher runs first.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the jobs until they are over.")] = False,
+    skip_data_check: SkipData = False,
+    as_json: AsJson = False,
+) -> ExitCode:
+    """Put the jobs of a spec file into the queue; prints their ids."""
+    from closegap.cli.connection import actor, open_queue
+    from closegap.cli.follow import follow
+
+    specs = _checked(specfile.read(source, overrides), skip_data_check)
+    if priority is not None:
+        specs = [spec.model_copy(update={"priority": priority}) for spec in specs]
+    queue = open_queue()
+    jobs = queue.submit(specs, key=key, actor=actor())
+    if not as_json:
+        for job in jobs:
+            output.line(job.id)
+        _say_submitted(jobs)
+    if wait:
+        jobs = follow(queue, jobs, board(quiet=as_json))
+    if as_json:
+        output.document({"jobs": [job.model_dump(mode="json") for job in jobs]})
+    return of_states([job.state for job in jobs]) if wait else ExitCode.SUCCEEDED
+
+
+def validate(
+    source: Source, overrides: Overrides = None, skip_data_check: SkipData = False, as_json: AsJson = False
+) -> None:
+    """Check a spec file: every problem with its place, the value found and what is accepted. Needs no store."""
+    specs = _checked(specfile.read(source, overrides), skip_data_check)
+    if as_json:
+        output.document({"valid": True, "specs": [_shown(spec) for spec in specs]})
+        return
+    for spec in specs:
+        output.line(f"{spec.name or '(no name)'}: valid {spec.kind} spec")
+
+
+def schema(kind: Kind, as_json: AsJson = False) -> None:
+    """The JSON schema of a kind of spec (always JSON)."""
+    from closegap import spec
+
+    output.document(spec.schema(kind))
+
+
+def example(kind: Kind, as_json: AsJson = False) -> None:
+    """A commented spec of a kind, ready to run (YAML; --json: without the comments)."""
+    from closegap import document, spec
+
+    text = spec.example(kind)
+    if as_json:
+        documents = document.read(text)
+        output.document(documents[0] if len(documents) == 1 else documents)
+    else:
+        output.line(text.rstrip("\n"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    add(
+        app, "submit", submit,
+        "closegap submit train.yaml",
+        "closegap submit train.yaml --wait --set training.epochs=10",
+        "closegap submit pipeline.yaml --set train:inference.iterations=3 --key night-7",
+        "closegap example train | closegap submit -",
+    )  # fmt: skip
+    add(
+        app, "validate", validate,
+        "closegap validate train.yaml",
+        "closegap validate train.yaml --set data.source=rows.npy --json",
+    )  # fmt: skip
+    add(app, "schema", schema, "closegap schema train", "closegap schema sweep --json")
+    add(app, "example", example, "closegap example train", "closegap example sweep")
+
+
+def _checked(file: SpecFile, skip_data_check: bool) -> list[Spec]:
+    """The specs of a file, its data looked at. Raises InvalidSpec, UsageError."""
+    specs = file.parse()
+    if not skip_data_check:
+        from closegap.cli.datacheck import problems
+
+        found = problems(specs)
+        if found:
+            raise file.invalid(found)
+    return specs
+
+
+def _shown(spec: Spec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", by_alias=True)
+
+
+def _say_submitted(jobs: list[Job]) -> None:
+    for job in jobs:
+        output.say(f"[bold]{job.name or job.id}[/]  {job.kind}  {job.state}  [dim]{job.reason}[/]")
+    last, ids = jobs[-1].id, " ".join(job.id for job in jobs)
+    output.next_commands(
+        [
+            (f"closegap wait {ids}", "follow until all are over"),
+            (f"closegap logs -f {last}", "what it reports, as it happens"),
+            ("closegap ps", "the queue"),
+            (f"closegap show {last}", "spec, history, outputs"),
+            (f"closegap cancel {jobs[0].id}", "stop it, and what needs it"),
+        ]
+    )

@@ -1,0 +1,57 @@
+"""Jobs and models as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from closegap.cli import words
+from closegap.cli.board import bar, percent, remaining
+from closegap.cli.follow import Watched
+
+if TYPE_CHECKING:
+    from closegap.job import Job
+    from closegap.queue import Queue
+
+
+def jobs_table(queue: Queue, jobs: Sequence[Job]) -> Table:
+    """One line a job."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("ID", "NAME", "KIND", "STATE", "PROGRESS"):
+        table.add_column(name, no_wrap=True)
+    for name in ("", "RATE", "AGE"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    now = datetime.now(UTC)
+    for job in jobs:
+        row = Watched(job).row()
+        running = job.state == "running"
+        table.add_row(
+            job.id,
+            escape(job.name),
+            job.kind,
+            words.state(job.state),
+            bar(row, 16) if running or job.state == "succeeded" else "",
+            percent(row) if running else "",
+            f"{words.rate(row.rate, row.unit)} {remaining(row)}".strip() if running else "",
+            words.duration((now - job.created).total_seconds()),
+            escape(why(queue, job)),
+        )
+    return table
+
+
+def why(queue: Queue, job: Job) -> str:
+    """Why a job is where it is: the place in the line of a waiting one, the error of a failed one."""
+    if job.state in ("blocked", "queued"):
+        place = queue.position(job.id)
+        number = "" if place.place is None else f"#{place.place}: "
+        return f"{number}{place.reason}"
+    if job.state == "running" and job.wish is not None:
+        return f"cancelling, asked by {job.wish}"
+    if job.state == "failed" and job.error is not None:
+        return job.error.message.partition("\n")[0]
+    return job.reason if job.state == "cancelled" else ""

@@ -1,0 +1,89 @@
+"""Starting the service on this machine: `up`, `worker`."""
+
+from __future__ import annotations
+
+import time
+
+import typer
+from rich.markup import escape
+
+from closegap.cli import output
+from closegap.cli.command import AsJsonLines, add
+from closegap.cli.exits import ExitCode
+
+_LOOK_SECONDS = 0.5
+
+
+def up(as_json: AsJsonLines = False) -> ExitCode:
+    """Start store, Ray and a worker here, in the foreground. Ctrl-C drains and stops them; twice stops hard.
+
+    CLOSEGAP_REDIS_URL and RAY_ADDRESS name a store and a cluster of your own instead of the embedded ones.
+    """
+    from closegap.cli.stack import running
+    from closegap.settings import Settings, environment
+
+    settings = Settings.load()
+    try:
+        with running(settings, environment()) as stack:
+            _say_where(settings.home, settings.storage, settings.redis_url is None, settings.ray_address)
+            stack.ready()
+            if as_json:
+                output.json_line({"ready": True, "home": str(settings.home), "storage": settings.storage})
+            output.say("[green]ready[/]  (Ctrl-C stops)")
+            _say_next()
+            try:
+                while True:
+                    stack.worker.check()
+                    time.sleep(_LOOK_SECONDS)
+            except KeyboardInterrupt:
+                output.say("stopping: the worker gives its jobs back, then Ray and the store stop")
+    except KeyboardInterrupt:
+        output.say("stopping")
+    output.say("stopped; waiting jobs are kept")
+    return ExitCode.SUCCEEDED
+
+
+def worker() -> None:
+    """Start only a worker, for the store and the cluster that the settings name. SIGTERM or Ctrl-C drains it."""
+    import os
+    import sys
+
+    from closegap.cli.connection import open_queue
+    from closegap.cli.processes import require_workers
+    from closegap.settings import environment
+
+    require_workers()
+    open_queue()  # an unreachable store is told here, in one line
+    os.execve(sys.executable, [sys.executable, "-m", "closegap_workers", "worker"], environment())
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    add(
+        app, "up", up,
+        "closegap up",
+        "CLOSEGAP_HOME=/data/closegap closegap up",
+        "CLOSEGAP_REDIS_URL=rediss://queue.example.org:6379/0 closegap up",
+    )  # fmt: skip
+    add(
+        app, "worker", worker,
+        "closegap worker",
+        "CLOSEGAP_REDIS_URL=rediss://queue.example.org:6379/0 RAY_ADDRESS=10.0.0.5:6379 closegap worker",
+    )  # fmt: skip
+
+
+def _say_where(home: object, storage: str, embedded: bool, ray_address: str | None) -> None:
+    output.say(f"store    {f'embedded, in {home}' if embedded else 'as CLOSEGAP_REDIS_URL says'}")
+    output.say(f"results  {escape(storage)}")
+    output.say(f"ray      {escape(ray_address) if ray_address else 'embedded; starting'}")
+
+
+def _say_next() -> None:
+    output.next_commands(
+        [
+            ("closegap example train > train.yaml", "a spec to begin with"),
+            ("closegap submit train.yaml --wait", "in another terminal"),
+            ("closegap ps --watch", "the queue, live"),
+            ("closegap doctor", "is everything as it should be?"),
+        ]
+    )

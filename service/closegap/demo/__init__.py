@@ -1,0 +1,1 @@
+"""The demonstration: its pipeline, and the figures it ends with."""

@@ -20,6 +20,7 @@ from closegap_core.data import Dataset
 from closegap_core.errors import CheckpointError, ConfigError, NumericalError
 from closegap_core.group import SINGLE, Group
 from closegap_core.model import Model
+from closegap_core.parameters import CPU
 from closegap_core.progress import Pace, Progress
 from closegap_core.run import Run
 from closegap_core.trained import write_trained
@@ -62,6 +63,7 @@ def fit(
     checkpoints: Path,
     group: Group = SINGLE,
     stop: Callable[[], bool] = never,
+    device: torch.device = CPU,
 ) -> Iterator[Progress | EpochMetrics | Stopped]:
     """Train, from the newest checkpoint under `checkpoints` if there is one; rank 0 writes new ones there.
 
@@ -70,7 +72,7 @@ def fit(
     finite: the newest checkpoint is from before), OSError (disk full).
     """
     torch.set_num_threads(config.training.threads)
-    run = _resume(config, dataset, checkpoints, group)
+    run = _resume(config, dataset, checkpoints, group, device)
     pace = Pace(run.total, "step", run.step)
     while run.step < run.total:
         run.learn()
@@ -89,7 +91,7 @@ def finish(config: TrainConfig, dataset: Dataset, checkpoints: Path, folder: Pat
 
     Raises CheckpointError when the run is not finished.
     """
-    run = _resume(config, dataset, checkpoints, SINGLE)
+    run = _resume(config, dataset, checkpoints, SINGLE, CPU)
     if run.step < run.total:
         raise CheckpointError(f"training under {checkpoints} stands at step {run.step} of {run.total}")
     if config.training.keep == "best":
@@ -123,14 +125,16 @@ def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
     return {"config": hashlib.sha256(canonical(value).encode()).hexdigest(), "data": dataset.digest}
 
 
-def _resume(config: TrainConfig, dataset: Dataset, checkpoints: Path, group: Group) -> Run:
+def _resume(
+    config: TrainConfig, dataset: Dataset, checkpoints: Path, group: Group, device: torch.device
+) -> Run:
     rows = dataset.train.rows.shape[0]
     if config.training.batch_size > rows:
         raise ConfigError(
             f"training.batch_size is {config.training.batch_size}, but there are only {rows} training rows; "
             f"give at most {rows}"
         )
-    model = Model(config, dataset.train.rows.shape[1])
+    model = Model(config, dataset.train.rows.shape[1], device=device)
     run = Run(model, dataset, group)
     found = checkpoint.newest(checkpoints)
     if found is None:

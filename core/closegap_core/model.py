@@ -19,7 +19,7 @@ from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.inference import METHODS
 from closegap_core.inference.base import Noise
 from closegap_core.ops import TORCH
-from closegap_core.parameters import Flat
+from closegap_core.parameters import CPU, Flat
 from closegap_core.posterior import Posterior
 
 
@@ -27,13 +27,19 @@ from closegap_core.posterior import Posterior
 class Model:
     """Generative model, inference method and their parameters. `width` is X."""
 
-    def __init__(self, config: TrainConfig, width: int, dtype: torch.dtype = torch.float32) -> None:
-        self.config, self.width, self.dtype = config, width, dtype
+    def __init__(
+        self,
+        config: TrainConfig,
+        width: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = CPU,
+    ) -> None:
+        self.config, self.width, self.dtype, self.device = config, width, dtype, device
         self.generative = GenerativeModel(config.model, width)
         self.method = METHODS[config.inference.method](config.inference, self.generative.latent, width)
         generator = seeds.generator(config.training.seed, seeds.INITIAL)
-        self.theta = Flat(self.generative.shapes(), generator, dtype)
-        self.phi = Flat(self.method.shapes(), generator, dtype)
+        self.theta = Flat(self.generative.shapes(), generator, dtype, device)
+        self.phi = Flat(self.method.shapes(), generator, dtype, device)
 
     def parameters(self) -> dict[str, Tensor]:
         """Every parameter by name: decoder and likelihood, then encoder; views, not copies."""
@@ -65,7 +71,7 @@ class Model:
 
     def save(self, path: Path) -> None:
         """Write all parameters as safetensors, flushed to disk."""
-        save_file({name: tensor.clone() for name, tensor in self.parameters().items()}, path)
+        save_file({name: tensor.clone().cpu() for name, tensor in self.parameters().items()}, path)
         with path.open("rb") as file:
             os.fsync(file.fileno())
 

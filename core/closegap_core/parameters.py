@@ -9,6 +9,8 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
+CPU = torch.device("cpu")
+
 
 class Shape(NamedTuple):
     """One parameter: its name, its shape, and the bound of its uniform initial values (0: constant `value`)."""
@@ -33,17 +35,23 @@ def glorot(
 class Flat:
     """Named views into `data` and, at the same places, into `grad`; both are one-dimensional buffers."""
 
-    def __init__(self, shapes: Sequence[Shape], generator: torch.Generator, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        shapes: Sequence[Shape],
+        generator: torch.Generator,
+        dtype: torch.dtype,
+        device: torch.device = CPU,
+    ) -> None:
         self.shapes = tuple(shapes)
         total = sum(math.prod(shape.size) for shape in shapes)
-        self.data = torch.zeros(total, dtype=dtype)
-        self.grad = torch.zeros(total, dtype=dtype)
+        self.data = torch.zeros(total, dtype=dtype, device=device)
+        self.grad = torch.zeros(total, dtype=dtype, device=device)
         self.views = _views(self.data, shapes)
         self.grads = _views(self.grad, shapes)
         for shape in shapes:
             view = self.views[shape.name]
             if shape.bound:
-                # Drawn in float64 whatever the dtype: a float64 model starts where its float32 twin does.
+                # Drawn on the CPU in float64: a model starts at the same place whatever its dtype and device.
                 draw = torch.rand(shape.size, generator=generator, dtype=torch.float64)
                 view.copy_((2.0 * draw - 1.0) * shape.bound)
             else:

@@ -38,12 +38,14 @@ class Run:
     def __init__(self, model: Model, dataset: Dataset, group: Group) -> None:
         self.model, self.dataset, self.group, self.config = model, dataset, group, model.config
         training = model.config.training
-        self.rows = torch.from_numpy(dataset.train.rows)
+        self.rows = torch.from_numpy(
+            dataset.train.rows
+        )  # on the host: one batch at a time goes to the device
         self.steps_per_epoch = math.ceil(self.rows.shape[0] / training.batch_size)
         self.total = training.epochs * self.steps_per_epoch
         self.step = 0
         self.sums = torch.zeros(
-            2, dtype=torch.float64
+            2, dtype=torch.float64, device=model.device
         )  # log-likelihood and KL of this rank's rows of this epoch
         self.history: list[dict[str, Any]] = []
         self.best = Best(-1, -math.inf, model.theta.data.clone(), model.phi.data.clone())
@@ -66,11 +68,13 @@ class Run:
             self._order = seeds.permutation(self.rows.shape[0], training.seed, seeds.ORDER, self.epoch)
         index = self._order[position * training.batch_size :][: training.batch_size]
         mine = self._share(len(index))
-        x = self._binarised(self.rows[index])[mine]
+        x = self._binarised(self.rows[index])[mine].to(self.model.device)
         for flat in (self.model.theta, self.model.phi):
             flat.grad.zero_()
         if len(x):
-            bound = self.model.learn(x, lambda t: self._noise(t, len(index))[:, mine], 1.0 / len(index))
+            bound = self.model.learn(
+                x, lambda t: self._noise(t, len(index))[:, mine].to(x.device), 1.0 / len(index)
+            )
             self.sums += torch.stack([bound.log_likelihood.double().sum(), bound.kl.double().sum()])
         self._ascend()
         self.step += 1
@@ -111,7 +115,7 @@ class Run:
         rows = self.dataset.valid.rows
         if self.dataset.binarise:
             rows = binarise(rows, self.config.training.seed)
-        return torch.from_numpy(np.ascontiguousarray(rows))
+        return torch.from_numpy(np.ascontiguousarray(rows)).to(self.model.device)
 
     def close_epoch(self) -> dict[str, Any]:
         """Measure the validation rows, file the epoch in the history and remember the best weights."""
@@ -148,7 +152,7 @@ class Run:
             self.model.dtype,
             (self.config.training.seed, seeds.VALIDATION),
         )
-        sums = torch.zeros(iterations + 1, 2, dtype=torch.float64)
+        sums = torch.zeros(iterations + 1, 2, dtype=torch.float64, device=self.model.device)
         for i, batch in enumerate(batches(self.valid, VALIDATION_BATCH)):
             if i % self.group.size == self.group.rank:
                 sums += self._measure(batch, draws, iterations)
@@ -187,6 +191,7 @@ class Run:
         for name, optimizer in self.optimizers.items():
             for key, value in _moments(optimizer).items():
                 tensors[f"{name}.{key}"] = value
+        tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
         state = {
             "step": self.step,
             "history": self.history,
@@ -208,7 +213,7 @@ class Run:
             tensors["best.theta"],
             tensors["best.phi"],
         )
-        self.sums = tensors["sums"].clone() if self.group.rank == 0 else torch.zeros_like(tensors["sums"])
+        self.sums = (tensors["sums"] * (self.group.rank == 0)).to(self.model.device)
         self._order = torch.empty(0, dtype=torch.int64)
         for name, optimizer in self.optimizers.items():
             parameter = optimizer.param_groups[0]["params"][0]
@@ -218,7 +223,9 @@ class Run:
                 if f"{name}.{key}" in tensors
             }
             if moments:
-                optimizer.state[parameter] = moments
+                optimizer.state[parameter] = {
+                    key: value.to(parameter.device) for key, value in moments.items()
+                }
 
 
 def _adam(flat: Flat) -> torch.optim.Adam:

@@ -46,7 +46,7 @@ class Draws(NamedTuple):
 
     def _draw(self, batch: Batch, use: int, t: int) -> Tensor:
         size = (self.samples, batch.x.shape[0], self.latent)
-        return seeds.normal(size, self.dtype, *self.words, batch.first, use, t)
+        return seeds.normal(size, self.dtype, *self.words, batch.first, use, t).to(batch.x.device)
 
 
 def curve(

@@ -1,0 +1,6 @@
+-- A worker says that it lives and what it can hold in all.
+-- KEYS[1] root
+-- ARGV[1] worker  ARGV[2] capacity (JSON)
+-- -> {ok}
+redis.call('HSET', key('workers'), ARGV[1], cjson.encode({capacity = ARGV[2], seen = NOW}))
+return {'ok'}

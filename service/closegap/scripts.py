@@ -1,0 +1,54 @@
+"""The Lua scripts as functions: loaded once, called by digest, their refusals raised."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any, final
+
+import redis
+from redis.commands.core import Script
+
+from closegap.errors import Conflict, LeaseLost, NotFound, ServiceError
+from closegap.job import TRANSITIONS
+from closegap.store import speaking
+
+NAMES = ("submit", "claim", "start", "renew", "report", "finish", "fail", "cancel", "reap", "heartbeat")
+
+
+class IdTaken(ServiceError):
+    """A fresh id is in use already; the caller draws another."""
+
+
+_RAISED: dict[str, type[ServiceError]] = {
+    "conflict": Conflict,
+    "missing": NotFound,
+    "lost": LeaseLost,
+    "taken": IdTaken,
+}
+
+
+@final
+class Scripts:
+    """Every script of `closegap/lua`, bound to one store and one namespace."""
+
+    def __init__(self, client: redis.Redis, root: str) -> None:
+        self._root = root
+        self._client = client
+        self._scripts: dict[str, Script] = {name: client.register_script(_source(name)) for name in NAMES}
+
+    def __call__(self, name: str, *arguments: str | float) -> list[str]:
+        """Run one; what follows `ok` in its answer. Raises NotFound, Conflict, LeaseLost, StoreUnavailable."""
+        with speaking(self._client):
+            answer: Any = self._scripts[name](keys=[self._root], args=list(arguments))
+        status, *rest = answer
+        if status != "ok":
+            raise _RAISED[status](*rest)
+        return [str(item) for item in rest]
+
+
+def _source(name: str) -> str:
+    folder = resources.files("closegap").joinpath("lua")
+    table = json.dumps({state: list(targets) for state, targets in TRANSITIONS.items()})
+    parts = [folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name)]
+    return "\n".join([f"local TRANSITIONS = cjson.decode([==[{table}]==])", *parts])

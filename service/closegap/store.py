@@ -1,0 +1,129 @@
+"""Clients of the store: any Redis >= 7 or Valkey by URL, or the embedded server of `closegap.embedded`."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+from redis.retry import Retry
+
+from closegap.embedded import Address, EmbeddedStore
+from closegap.errors import SettingsError, StoreUnavailable
+from closegap.settings import Settings
+
+__all__ = ["Address", "EmbeddedStore", "connect", "eviction_warning", "speaking"]
+
+OLDEST = 7
+SOCKET_SECONDS = 30.0
+"""A store that is silent so long in the middle of an answer is gone; no command blocks longer than a third of it."""
+
+log = logging.getLogger("closegap.store")
+
+
+def connect(settings: Settings, patience: float = 5.0) -> redis.Redis:
+    """A client whose store has answered, with text decoded.
+
+    `patience` is how long, in seconds, one command may go on trying while the store is away: short for a person at
+    a terminal, minutes for a worker in the middle of a job. Scripts can be asked again without harm, so commands are
+    retried. Raises StoreUnavailable (down, wrong password, loading, too old) and SettingsError (no such URL).
+    """
+    client = _client(settings, patience)
+    with speaking(client):
+        facts = client.info("server")
+    version = str(facts.get("redis_version", "0"))
+    if int(re.match(r"\d*", version).group() or 0) < OLDEST:  # type: ignore[union-attr]
+        raise StoreUnavailable(
+            f"{describe(client)} is version {version}; accepted: Redis >= {OLDEST} or Valkey"
+        )
+    if warning := eviction_warning(client):
+        log.warning(warning)
+    return client
+
+
+def eviction_warning(client: redis.Redis) -> str | None:
+    """What to say about a store that may throw records away when its memory is full; None when it may not."""
+    try:
+        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+    except (NoPermissionError, ResponseError):
+        return f"{describe(client)} does not show its maxmemory-policy; jobs are only safe under noeviction"
+    if policy != "noeviction":
+        return f"{describe(client)} has maxmemory-policy {policy}: it may lose jobs; accepted: noeviction"
+    return None
+
+
+@contextmanager
+def speaking(client: redis.Redis) -> Iterator[None]:
+    """Turn what redis-py raises into StoreUnavailable, with words for what to do."""
+    try:
+        yield
+    except AuthenticationError as error:
+        raise StoreUnavailable(f"{describe(client)} refuses the password: {error}") from error
+    except BusyLoadingError as error:
+        raise StoreUnavailable(
+            f"{describe(client)} is still loading its data; try again in a moment"
+        ) from error
+    except (ConnectionError, TimeoutError) as error:
+        raise StoreUnavailable(f"{describe(client)} cannot be reached: {error}") from error
+    except (OutOfMemoryError, ReadOnlyError) as error:
+        raise StoreUnavailable(f"{describe(client)} does not take writes: {error}") from error
+    except NoPermissionError as error:
+        raise StoreUnavailable(f"{describe(client)} does not allow what the queue needs: {error}") from error
+    except RedisError as error:
+        # MISCONF: the disk is full or the append-only file cannot be written. Anything else is our own mistake.
+        if str(error).startswith(
+            ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE", "BUSY")
+        ):
+            raise StoreUnavailable(f"{describe(client)} does not take writes: {error}") from error
+        raise
+
+
+def describe(client: redis.Redis) -> str:
+    """`the store at HOST:PORT`, without user or password."""
+    options = client.connection_pool.connection_kwargs
+    place = options.get("path") or f"{options.get('host')}:{options.get('port')}"
+    return f"the store at {place}"
+
+
+def _client(settings: Settings, patience: float) -> redis.Redis:
+    # Waits of 0.05, 0.1, … 2 s with jitter add up to about `patience`.
+    retries = next(n for n in range(1, 10_000) if sum(min(2.0, 0.05 * 2**i) for i in range(n)) >= patience)
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "retry": Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.05), retries),
+        "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
+        "socket_connect_timeout": 5.0,
+        "socket_timeout": SOCKET_SECONDS,
+        "health_check_interval": 30,
+    }
+    if settings.redis_url is None:
+        address = Address.read(settings.home)
+        if not address.served():
+            raise StoreUnavailable(
+                f"the store in {settings.home} is not running: start it with `closegap up`"
+            )
+        password = address.password.get_secret_value()
+        return redis.Redis(unix_socket_path=str(address.socket), password=password, **options)
+    try:
+        return redis.Redis.from_url(settings.redis_url.get_secret_value(), **options)
+    except ValueError as error:
+        # The URL may hold a password: say only how it begins.
+        scheme = settings.redis_url.get_secret_value().partition("://")[0]
+        raise SettingsError(
+            f"CLOSEGAP_REDIS_URL begins with `{scheme}://`: {error}; accepted: redis://, rediss://, unix://"
+        ) from error

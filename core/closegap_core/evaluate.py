@@ -81,7 +81,9 @@ def evaluate(
         if (due := pace.due(done)) is not None:
             yield due
     summary = measured.summary(dataset, rows.shape[0])
-    np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **_pictures(trained, evaluation, rows, dataset))
+    np.savez_compressed(
+        folder / "arrays.npz", allow_pickle=False, **_pictures(trained, evaluation, rows, dataset)
+    )
     write_bytes(folder / "metrics.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     yield Metrics(summary)
 

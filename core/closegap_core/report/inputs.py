@@ -1,0 +1,198 @@
+"""What a report is made of: the figures and arrays that training, evaluation, export and encoding leave behind.
+
+Every key that the page uses is named here and checked on reading; other keys are ignored. Nats, means over rows.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar, final
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from closegap_core.errors import CoreError
+
+Nats = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+class ReportError(CoreError):
+    """A report lacks something it is made of: names the file, the key and what is expected there."""
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+
+
+@final
+class Terms(_Input):
+    """ELBO = log-likelihood − KL, of one part of the data."""
+
+    elbo: Nats
+    log_likelihood: Nats
+    kl: Nats
+
+
+@final
+class Epoch(_Input):
+    """One entry of a training history."""
+
+    epoch: Count
+    train: Terms
+    valid: Terms
+    seconds: Nats
+
+
+@final
+class Iteration(_Input):
+    """ELBO after so many inference iterations; 0 is the prior."""
+
+    iteration: Count
+    elbo: Nats
+    standard_error: Nats
+
+
+@final
+class Step(_Input):
+    """ELBO after so many Adam steps on each row's own q."""
+
+    step: Count
+    elbo: Nats
+
+
+@final
+class Iwae(_Input):
+    """Importance weighted bound with `samples` samples (Burda, Grosse & Salakhutdinov 2016)."""
+
+    value: Nats
+    standard_error: Nats
+    samples: Count
+
+
+@final
+class Refinement(_Input):
+    """Adam on each row's own q, from the prior and from where the encoder ended."""
+
+    from_prior: tuple[Step, ...]
+    from_encoder: tuple[Step, ...]
+    best: Nats
+    amortization_gap: Nats
+
+
+@final
+class Evaluation(_Input):
+    """`metrics.json` of an evaluation."""
+
+    method: str
+    part: str
+    rows: Count
+    samples: Count
+    iterations: Count
+    data_digest: str
+    elbo: Nats
+    elbo_standard_error: Nats
+    log_likelihood: Nats
+    kl: Nats
+    elbo_by_iteration: tuple[Iteration, ...] = Field(min_length=2)
+    iwae: Iwae
+    refinement: Refinement | None
+
+
+@final
+class Pictures(_Input):
+    """`arrays.npz` of an evaluation. Rows are flat; `shape` is that of one row."""
+
+    originals: np.ndarray
+    """(R, X)"""
+    reconstructions: np.ndarray
+    """(T + 1, R, X): means of p(x | mean of q) at iterations 0 … T"""
+    prior_samples: np.ndarray
+    """(N, X): means of p(x | z), z from the prior"""
+    shape: tuple[int, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises ReportError when an array is missing or of another shape."""
+        try:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                arrays = {
+                    name: file[name] for name in ("originals", "reconstructions", "prior_samples", "shape")
+                }
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ReportError(f"{path} does not hold the arrays of an evaluation: {error}") from error
+        shape = tuple(int(side) for side in arrays.pop("shape"))
+        width = int(np.prod(shape))
+        for name, axes in (("originals", 2), ("reconstructions", 3), ("prior_samples", 2)):
+            found = arrays[name].shape
+            if len(found) != axes or found[-1] != width:
+                raise ReportError(
+                    f"{path}: {name} has shape {found}; expected {axes} axes, the last of {width}"
+                )
+        return cls(shape=shape, **arrays)
+
+
+@final
+class ModelReport(_Input):
+    """A trained and evaluated model, under the name by which the page speaks of it."""
+
+    name: str
+    history: tuple[Epoch, ...] = Field(min_length=1)
+    evaluation: Evaluation
+    pictures: Pictures
+
+    @classmethod
+    def read(cls, name: str, trained: Path, evaluated: Path) -> Self:
+        """From the bundle that `train` and the one that `evaluate` left. Raises ReportError."""
+        trained_metrics = _json(trained / "metrics.json")
+        values = {
+            "name": name,
+            "history": trained_metrics.get("history"),
+            "evaluation": _json(evaluated / "metrics.json"),
+        }
+        return _checked(cls, {**values, "pictures": Pictures.read(evaluated / "arrays.npz")}, f"model {name}")
+
+
+@final
+class Check(_Input):
+    """One comparison of an exported file with the model it came from."""
+
+    name: str
+    measured: Nats
+    limit: Nats
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within its limit."""
+        return self.measured <= self.limit
+
+
+@final
+class EncodingReport(_Input):
+    """An encoded data set: the ELBO that the exported file reports for each row, and how far it can be trusted."""
+
+    elbo: np.ndarray
+    """(N,)"""
+    rows_per_second: Nats | None = None
+    checks: tuple[Check, ...] = ()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise ReportError(f"{path} holds {type(value).__name__}; expected an object")
+    return value
+
+
+def _checked(model: type[Checked], values: dict[str, Any], where: str) -> Checked:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ReportError("\n".join([f"{where} lacks what a report needs:", *problems])) from error

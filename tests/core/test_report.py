@@ -1,0 +1,284 @@
+"""The report: what it must show, from inputs shaped as the jobs leave them, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects
+import plotly.offline
+import pytest
+from PIL import Image
+
+from closegap_core.report import images
+from closegap_core.report.inputs import Check, EncodingReport, ModelReport, ReportError
+from closegap_core.report.page import build, build_single
+
+EPOCHS, ROWS, PICTURED, SIDE = 40, 500, 10, 28
+
+
+def terms(elbo: float) -> dict[str, float]:
+    return {"elbo": elbo, "log_likelihood": elbo + 20.0, "kl": 20.0}
+
+
+def history(last: float) -> list[dict[str, Any]]:
+    elbos = [last - 110 * np.exp(-epoch / 6) for epoch in range(1, EPOCHS + 1)]
+    return [
+        {"epoch": e, "epochs": EPOCHS, "train": terms(elbo + e / 12), "valid": terms(elbo), "seconds": 2.0}
+        for e, elbo in enumerate(elbos, start=1)
+    ]
+
+
+def metrics(method: str, last: float, iterations: int) -> dict[str, Any]:
+    curve = [-207.0] + [
+        last - 14 * np.exp(-t / 1.5) for t in range(1, 2 * iterations if iterations > 1 else 2)
+    ]
+    steps = [*range(11), 13, 17, 22, 28, 35, 44, 55, 69, 87, 100]
+    adam = {
+        "from_prior": [
+            {"step": s, "elbo": last + 2 - 111 * np.exp(-s / 9), "standard_error": 1.0} for s in steps
+        ],
+        "from_encoder": [
+            {"step": s, "elbo": last + 2 - 2 * np.exp(-s / 20), "standard_error": 1.0} for s in steps
+        ],
+        "best": last + 2,
+        "amortization_gap": 2.0,
+    }
+    return {
+        "method": method,
+        "part": "test",
+        "rows": ROWS,
+        "samples": 10,
+        "iterations": iterations,
+        "data_digest": "ab" * 32,
+        "elbo": float(curve[min(iterations, len(curve) - 1)]),
+        "elbo_standard_error": 1.13,
+        "log_likelihood": last + 20,
+        "kl": 20.0,
+        "elbo_by_iteration": [
+            {"iteration": t, "elbo": e, "standard_error": 1.1} for t, e in enumerate(curve)
+        ],
+        "iwae": {"value": last + 5, "standard_error": 1.0, "samples": 500},
+        "refinement": adam,
+    }
+
+
+def bundles(
+    folder: Path, method: str, last: float, iterations: int, shape: tuple[int, ...]
+) -> tuple[Path, Path]:
+    """A trained and an evaluated bundle's files, as `fit.finish` and `evaluate` write them."""
+    trained, evaluated = folder / f"{method}-trained", folder / f"{method}-evaluated"
+    trained.mkdir(parents=True)
+    evaluated.mkdir()
+    width = int(np.prod(shape))
+    random = np.random.default_rng(0)
+    rows = (random.random((PICTURED, width)) < np.linspace(0, 1, width)).astype(np.float32)
+    blend = np.linspace(0.1, 0.9, iterations + 1, dtype=np.float32)[:, None, None]
+    (trained / "metrics.json").write_text(json.dumps({"summary": {}, "history": history(last)}))
+    (evaluated / "metrics.json").write_text(json.dumps(metrics(method, last, iterations)))
+    np.savez(
+        evaluated / "arrays.npz",
+        originals=rows,
+        reconstructions=blend * rows + (1 - blend) * 0.5,
+        prior_samples=random.random((64, width), dtype=np.float32),
+        shape=np.asarray(shape),
+    )
+    return trained, evaluated
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> tuple[ModelReport, ModelReport]:
+    shape = (SIDE, SIDE)
+    standard = ModelReport.read("standard", *bundles(tmp_path, "standard", -103.2, 1, shape))
+    return standard, ModelReport.read("iterative", *bundles(tmp_path, "iterative", -98.9, 5, shape))
+
+
+@pytest.fixture
+def encoding() -> EncodingReport:
+    elbo = np.random.default_rng(1).normal(-99, 25, ROWS).astype(np.float32)
+    checks = (
+        Check(name="mean, one step", measured=2.1e-7, limit=1e-5),
+        Check(name="ELBO", measured=1, limit=0.1),
+    )
+    return EncodingReport(elbo=elbo, rows_per_second=2512.0, checks=checks)
+
+
+def figures_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def resolved(value: Any) -> Any:
+    """The figure with named colours replaced, as the page's script does."""
+    return json.loads(re.sub(r'"var\(--[a-z-]+\)"', '"#123456"', json.dumps(value)))
+
+
+def without_plotly(page: str) -> str:
+    return page.replace(plotly.offline.get_plotlyjs(), "")
+
+
+class Sources(HTMLParser):
+    """Collects what a browser would fetch, and checks that elements close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+        if tag not in ("meta", "img", "br", "link", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_file_that_fetches_nothing(
+    tmp_path: Path, models: tuple[ModelReport, ModelReport], encoding: EncodingReport
+) -> None:
+    out = build(tmp_path / "report.html", standard=models[0], iterative=models[1], encoding=encoding)
+    page = out.read_text(encoding="utf-8")
+    assert page.count(plotly.offline.get_plotlyjs()) == 1
+    rest = without_plotly(page)
+    parser = Sources()
+    parser.feed(rest)
+    parser.close()
+    assert parser.open == []
+    assert parser.fetched
+    assert all(source.startswith("data:image/png;base64,") for source in parser.fetched)
+    assert "http:" not in rest
+    assert "https:" not in rest
+    assert "default-src 'none'" in rest
+    assert sorted(path.name for path in tmp_path.glob("report*")) == ["report.html"]
+
+
+def test_every_figure_is_one_that_plotly_accepts_and_has_its_place(
+    tmp_path: Path, models: tuple[ModelReport, ModelReport], encoding: EncodingReport
+) -> None:
+    page = build(tmp_path / "r.html", standard=models[0], iterative=models[1], encoding=encoding).read_text()
+    figures = figures_of(page)
+    assert set(figures) == {
+        "learning-elbo",
+        "learning-log_likelihood",
+        "learning-kl",
+        "iterations",
+        "encoded",
+    }
+    for name, figure in figures.items():
+        plotly.graph_objects.Figure(resolved(figure))
+        assert f'id="{name}"' in page
+
+
+def test_curves_carry_the_measured_values(tmp_path: Path, models: tuple[ModelReport, ModelReport]) -> None:
+    standard, iterative = models
+    figures = figures_of(build(tmp_path / "r.html", standard=standard, iterative=iterative).read_text())
+    lines = {trace["name"]: trace for trace in figures["iterations"]["data"] if "name" in trace}
+    expected = [point.elbo for point in iterative.evaluation.elbo_by_iteration[1:]]
+    assert lines["iterative encoder"]["y"] == expected
+    assert set(lines["standard encoder, one pass"]["y"]) == {standard.evaluation.elbo}
+    assert lines["Adam on q from the prior"]["x"][-1] == 100
+    learning = {trace["name"]: trace["y"] for trace in figures["learning-kl"]["data"]}
+    assert learning["iterative, validation"] == [20.0] * EPOCHS
+    assert len(learning) == 4
+
+
+def test_the_histogram_counts_every_row(
+    tmp_path: Path, models: tuple[ModelReport, ModelReport], encoding: EncodingReport
+) -> None:
+    page = build_single(tmp_path / "r.html", model=models[1], encoding=encoding).read_text()
+    assert sum(figures_of(page)["encoded"]["data"][0]["y"]) == ROWS
+    assert "2,512 rows a second" in page
+    assert page.count("within") >= 1
+    assert ">beyond<" in page
+
+
+def test_the_lead_says_which_is_above(tmp_path: Path, models: tuple[ModelReport, ModelReport]) -> None:
+    standard, iterative = models
+    gain = iterative.evaluation.elbo - standard.evaluation.elbo
+    right = without_plotly(build(tmp_path / "r.html", standard=standard, iterative=iterative).read_text())
+    assert f"{gain:.2f} above the standard model" in right
+    wrong = without_plotly(build(tmp_path / "w.html", standard=iterative, iterative=standard).read_text())
+    assert f"{gain:.2f} below the iterative model" in wrong
+
+
+def test_strings_from_outside_are_escaped(tmp_path: Path) -> None:
+    evil = '</script><script>alert("x")</script><b>&'
+    model = ModelReport.read(evil, *bundles(tmp_path, "standard", -90.0, 1, (4, 4)))
+    page = without_plotly(build_single(tmp_path / "r.html", model=model, title=evil).read_text())
+    assert "<script>alert" not in page
+    assert "<b>" not in page
+    assert evil not in page
+
+
+def test_rows_that_are_no_pictures_are_said_to_be_none(tmp_path: Path) -> None:
+    model = ModelReport.read("words", *bundles(tmp_path, "iterative", -50.0, 2, (12,)))
+    page = without_plotly(build_single(tmp_path / "r.html", model=model).read_text())
+    assert page.count("Rows of shape (12,) are not pictures") == 2
+    assert "<img" not in page
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 3)])
+def test_a_sheet_holds_the_pixels(shape: tuple[int, ...]) -> None:
+    rows = np.arange(4 * np.prod(shape), dtype=np.float32).reshape(4, -1)
+    levels = images.grey_levels(rows, 0.0, float(rows.max()))
+    uri = images.sheet(levels, shape, columns=3)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
+    assert picture.shape == (2 * 3 + 1, 3 * 5 + 2, 4)
+    expected = np.broadcast_to(levels[3].reshape(3, 5, -1), (3, 5, 3))
+    assert (picture[4:, :5, :3] == expected).all()
+    assert (picture[4:, 5:, 3] == 0).all()
+
+
+def test_grey_levels_clip_and_survive_a_constant() -> None:
+    assert images.grey_levels(np.array([[-1.0, 0.0, 0.5, 1.0, 9.0]]), 0.0, 1.0).tolist() == [
+        [0, 0, 128, 255, 255]
+    ]
+    assert images.grey_levels(np.zeros((1, 2)), 0.0, 0.0).tolist() == [[0, 0]]
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    trained, evaluated = bundles(tmp_path, "iterative", -90.0, 3, (4, 4))
+    broken = json.loads((evaluated / "metrics.json").read_text())
+    del broken["iwae"]["samples"]
+    broken["kl"] = "much"
+    (evaluated / "metrics.json").write_text(json.dumps(broken))
+    with pytest.raises(ReportError, match=r"(?s)kl: .*evaluation\.iwae\.samples: "):
+        ModelReport.read("m", trained, evaluated)
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    trained, evaluated = bundles(tmp_path, "iterative", -90.0, 3, (4, 4))
+    text = (evaluated / "metrics.json").read_text()
+    (evaluated / "metrics.json").write_text(text.replace('"kl": 20.0', '"kl": NaN'))
+    with pytest.raises(ReportError, match=r"evaluation\.kl: .*finite"):
+        ModelReport.read("m", trained, evaluated)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "shape"])
+def test_damaged_arrays_are_refused_by_name(tmp_path: Path, damage: str) -> None:
+    trained, evaluated = bundles(tmp_path, "iterative", -90.0, 3, (4, 4))
+    path = evaluated / "arrays.npz"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        with np.load(path) as file:
+            arrays = dict(file)
+        np.savez(path, **{**arrays, "originals": arrays["originals"][:, 1:]})
+    with pytest.raises(ReportError, match=r"arrays\.npz"):
+        ModelReport.read("m", trained, evaluated)
+
+
+def test_an_encoding_without_rows_is_refused(tmp_path: Path, models: tuple[ModelReport, ModelReport]) -> None:
+    with pytest.raises(ReportError, match=r"shape \(0,\)"):
+        build_single(tmp_path / "r.html", model=models[0], encoding=EncodingReport(elbo=np.zeros(0)))
+    assert not (tmp_path / "r.html").exists()

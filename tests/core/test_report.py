@@ -112,7 +112,8 @@ def encoding() -> EncodingReport:
 def figures_of(page: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
     assert found
-    return json.loads(found[1])
+    figures: dict[str, Any] = json.loads(found[1])
+    return figures
 
 
 def resolved(value: Any) -> Any:

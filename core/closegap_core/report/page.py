@@ -111,8 +111,8 @@ def _iterations(models: Sequence[ModelReport], figures: dict[str, Figure]) -> st
     start = models[0].evaluation.elbo_by_iteration[0].elbo
     reading = (
         "How good q is after each inference iteration (band: ± one standard error), or after so many Adam steps on "
-        f"each row's own q under the {escape(models[0].name)} model's decoder. A curve further up and to the left closes "
-        f"the gap with less work. A one-pass encoder is a level line, under its own decoder. All "
+        f"each row's own q under the {escape(models[0].name)} model's decoder. A curve further up and to the left "
+        f"closes the gap with less work. A one-pass encoder is a level line, under its own decoder. All "
         f"start from the prior at {number(start)} nats, below the frame."
     )
     return _section(

@@ -70,7 +70,11 @@ def test_a_wrong_override_is_told(closegap: Command, pipeline: str, override: st
 
 
 def test_every_problem_is_told_with_line_value_and_what_is_accepted(closegap: Command, place: Path) -> None:
-    text = TRAIN.replace("epochs: 2", "epoch: 2").replace("latent: 2", "latent: 0").replace("standard", "standart")
+    text = (
+        TRAIN.replace("epochs: 2", "epoch: 2")
+        .replace("latent: 2", "latent: 0")
+        .replace("standard", "standart")
+    )
     (place / "bad.yaml").write_text(text)
     said = closegap("validate", "bad.yaml")
     assert said.code == 2
@@ -85,7 +89,9 @@ def test_every_problem_is_told_with_line_value_and_what_is_accepted(closegap: Co
 
 
 def test_problems_of_a_pipeline_name_the_line_of_the_right_document(closegap: Command, place: Path) -> None:
-    (place / "two.yaml").write_text(f"{TRAIN}---\n{TRAIN.replace('small', 'other').replace('epochs: 2', 'epochs: 0')}")
+    (place / "two.yaml").write_text(
+        f"{TRAIN}---\n{TRAIN.replace('small', 'other').replace('epochs: 2', 'epochs: 0')}"
+    )
     said = closegap("validate", "two.yaml", "--json")
     (problem,) = said.json["error"]["problems"]
     assert (problem["path"], problem["line"]) == ("[1].training.epochs", 14)
@@ -165,7 +171,9 @@ def test_data_that_is_only_at_the_workers_need_not_be_here(closegap: Command, tr
     assert closegap(*arguments, "--skip-data-check").code == 0
 
 
-def test_more_gpus_than_the_workers_have_is_refused_at_submit(closegap: Command, train: str, queue: Queue) -> None:
+def test_more_gpus_than_the_workers_have_is_refused_at_submit(
+    closegap: Command, train: str, queue: Queue
+) -> None:
     queue.heartbeat("w", Capacity(cpus=2, gpus=0))
     said = closegap("submit", train, "--set", "resources={workers: 1, gpus: 4}")
     assert said.code == 2

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from closegap.cli import output, words
+from closegap.cli.board import Row, board
 from closegap.cli.command import AsJson, add
-from closegap.cli.errors import NotFinished
+from closegap.cli.connection import open_registry
+from closegap.cli.errors import NotFinished, ProcessFailed, UsageError
 
 if TYPE_CHECKING:
-    pass
+    from closegap_core.config import EncodeConfig
+    from closegap_core.encode_dataset import EncodingSummary
+
+Model = Annotated[
+    str,
+    typer.Argument(help="A registered model, name/3, sha256:…, the folder of a bundle, or an .onnx file."),
+]
+Data = Annotated[str, typer.Argument(help="An .npy or .npz file; also mnist-5k or digits.")]
+Out = Annotated[Path, typer.Argument(help="Folder for the Parquet files; work begun there is taken up.")]
 
 
 def encode(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A registered model (name or name/3), a digest (sha256:…), a bundle's folder or an .onnx file."
-        ),
-    ],
-    data: Annotated[str, typer.Argument(help="An .npy or .npz file under a data root, mnist-5k or digits.")],
-    out: Annotated[
-        Path, typer.Argument(help="Folder for the Parquet files; one that was begun is gone on with.")
-    ],
+    model: Model,
+    data: Data,
+    out: Out,
     array: Annotated[str | None, typer.Option(help="Name of the array inside an .npz file.")] = None,
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="Inference iterations; absent: the model's own.")
+        int | None, typer.Option(min=1, help="Inference iterations; absent: the file's.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows a session call.")] = 256,
     shard_rows: Annotated[int, typer.Option(min=1, help="Rows a Parquet file.")] = 4096,
@@ -45,22 +48,21 @@ def encode(
         iterations=iterations, batch_size=batch_size, shard_rows=shard_rows, threads=threads
     )
     try:
-        result = _encode(model, data, array, out, config, quiet=as_json)
+        summary = _encode(model, data, array, out, config, quiet=as_json)
     except KeyboardInterrupt as interrupt:
-        raise NotFinished(f"interrupted; the same command goes on where {out} ends") from interrupt
+        raise NotFinished(f"interrupted; the same command goes on with what is in {out}") from interrupt
     if as_json:
-        output.document(result)
+        output.document({"path": str(out.absolute()), **_figures(summary)})
         return
     output.line(str(out))
-    output.say(f"{result['rows']} rows in {words.duration(result['seconds'])}")
-    output.next_commands(
-        [
-            (
-                f"python -c 'import pyarrow.parquet as p; print(p.read_table(\"{out}\"))'",
-                "look at the encodings",
-            )
-        ]
+    metrics = summary.metrics
+    speed = f" at {words.rate(summary.rows_per_second, 'row')}" if summary.rows_per_second else ""
+    output.say(
+        f"{metrics['rows']} rows{speed}; mean ELBO {words.nats(metrics['elbo'])} ± "
+        f"{words.nats(metrics['elbo_standard_error'])} nats"
     )
+    look = f"import pyarrow.parquet as p; print(p.read_table({str(out)!r}).slice(0, 3))"
+    output.next_commands([(f'python -c "{look}"', "look at the first rows")])
 
 
 def register(app: typer.Typer) -> None:
@@ -71,3 +73,65 @@ def register(app: typer.Typer) -> None:
         "closegap encode mnist-encoder/2 rows.npz encoded --array images --iterations 10",
         "closegap encode ./encoder.onnx digits encoded --json",
     )  # fmt: skip
+
+
+def _encode(
+    model: str, data: str, array: str | None, out: Path, config: EncodeConfig, quiet: bool
+) -> EncodingSummary:
+    import numpy as np
+
+    from closegap_core.data import load_rows
+    from closegap_core.encode_dataset import encode_dataset
+    from closegap_core.progress import Progress
+
+    encoder, digest = _encoder(model)
+    rows, _, data_digest = load_rows(data, array, _roots(data))
+    _make(out)
+    identity = {"model": digest, "data_digest": data_digest}
+    with board(quiet) as shown:
+        ids = np.arange(len(rows), dtype=np.int64)
+        for step in encode_dataset(encoder, rows, ids, out, config, identity):
+            if not isinstance(step, Progress):
+                return step
+            shown.show(
+                [Row("encode", "encode", "encode", "running", step.done, step.total, step.unit, step.rate)]
+            )
+    raise ProcessFailed(f"the encoding in {out} ended without a summary")
+
+
+def _encoder(model: str) -> tuple[Path, str]:
+    """The encoder's file and the digest that is written beside each row."""
+    from closegap_core.bundle import open_bundle
+    from closegap_core.durable import file_digest
+
+    path = Path(model)
+    if path.suffix == ".onnx":
+        if not path.is_file():
+            raise UsageError(f"MODEL {model}: there is no such file")
+        return path, f"sha256:{file_digest(path)}"
+    bundle = open_bundle(path) if path.is_dir() else open_registry().resolve(model)
+    if "encoder.onnx" not in bundle.files:
+        raise UsageError(
+            f"MODEL {model} has no encoder.onnx: it is a {bundle.kind} that was not exported. "
+            f"Export it first: closegap example export | closegap submit - --set model={bundle.digest}"
+        )
+    return bundle.file("encoder.onnx"), bundle.digest
+
+
+def _roots(data: str) -> tuple[Path, ...]:
+    """The data roots; a file that the user names here may lie anywhere the user can read."""
+    from closegap.settings import Settings
+
+    roots = Settings.load().data_roots
+    return (*roots, Path(data).resolve().parent) if Path(data).is_file() else roots
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"OUT {out}: a file is there; give a folder") from error
+
+
+def _figures(summary: EncodingSummary) -> dict[str, Any]:
+    return {name: value for name, value in summary.to_dict().items() if name != "type"}

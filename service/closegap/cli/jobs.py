@@ -177,6 +177,8 @@ def _record(queue: Queue, job: Job) -> dict[str, Any]:
 
 def _next(job: Job) -> list[tuple[str, str]]:
     logs = (f"closegap logs {job.id}", "what it reported")
+    if job.retried_as is not None:
+        return [(f"closegap show {job.retried_as}", "the job that runs it again"), logs]
     if job.state in ("failed", "cancelled"):
         return [(f"closegap retry {job.id}", "run it again from its last checkpoint"), logs]
     if not job.state.terminal:

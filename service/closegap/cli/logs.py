@@ -66,7 +66,7 @@ def text(event: Event) -> str:
 def sentence(kind: str, data: dict[str, Any]) -> str:
     """What an attempt reported, without the time."""
     if kind == "log":
-        return str(data.get("message", data))
+        return str(data.get("line", data))
     if kind == "epoch":
         parts = [
             f"{part} ELBO {words.nats((data.get(part) or {}).get('elbo'))}" for part in ("train", "valid")

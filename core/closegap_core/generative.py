@@ -151,6 +151,20 @@ class GenerativeModel:
         log_likelihood: Tensor = self.likelihood.log_likelihood(TORCH, theta, out, x)
         return log_likelihood + log_prior(z) - log_density(noise, q.log_var)
 
+    def likelihood_gradient(self, theta: Mapping[str, Tensor], x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(x|z) in nats (S, B) and its gradient with respect to z (S, B, Z)."""
+        out, tapes = self.decode(TORCH, theta, z, z.shape[0])
+        score = self.likelihood.score(TORCH, theta, out, x).reshape(-1, self.width)
+        gradient: Tensor = self.decoder.backward(TORCH, theta, tapes, score)[0]  # type: ignore[assignment]
+        log_likelihood: Tensor = self.likelihood.log_likelihood(TORCH, theta, out, x)
+        return log_likelihood, gradient.view_as(z)
+
+    def simulate(self, theta: Mapping[str, Tensor], z: Tensor, generator: torch.Generator) -> Tensor:
+        """x ~ p(x|z): (R, Z) -> (R, X)."""
+        with torch.no_grad():
+            out, _ = self.decoder.forward(TORCH, theta, z)
+            return self.likelihood.sample(theta, out, generator)
+
     def reconstruct(self, theta: Mapping[str, Tensor], z: Tensor) -> Tensor:
         """E[x|z]: (R, Z) -> (R, X)."""
         with torch.no_grad():

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-INITIAL, ORDER, DATA, NOISE, VALIDATION, EVALUATION, PRIOR, REFINEMENT, IMPORTANCE = range(9)
+INITIAL, ORDER, DATA, NOISE, VALIDATION, EVALUATION, PRIOR, AIS = range(8)
 """Purposes: the first word after the seed, so that two uses never share draws."""
 
 

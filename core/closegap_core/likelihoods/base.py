@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from closegap_core.ops import Ops, Value
@@ -39,6 +40,10 @@ class Likelihood(ABC):
     @abstractmethod
     def mean(self, ops: Ops, out: Value) -> Value:
         """E[x|z], the shape of `out`."""
+
+    @abstractmethod
+    def sample(self, params: Mapping[str, Tensor], out: Tensor, generator: torch.Generator) -> Tensor:
+        """x ~ p(x|z), the shape of `out`, drawn on the host."""
 
     @abstractmethod
     def accumulate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, final
 
+import torch
 from torch import Tensor
 
 from closegap_core.likelihoods.base import Likelihood
@@ -32,6 +33,10 @@ class Bernoulli(Likelihood):
 
     def mean(self, ops: Ops, out: Value) -> Value:
         return ops.sigmoid(out)
+
+    def sample(self, params: Mapping[str, Tensor], out: Tensor, generator: torch.Generator) -> Tensor:
+        draws = torch.rand(out.shape, generator=generator, dtype=out.dtype).to(out.device)
+        return (draws < out.sigmoid()).to(out.dtype)
 
     def accumulate(
         self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], out: Tensor, x: Tensor, scale: float

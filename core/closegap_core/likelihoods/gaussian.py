@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, final
 
+import torch
 from torch import Tensor
 
 from closegap_core.config import GaussianConfig
@@ -45,6 +46,11 @@ class Gaussian(Likelihood):
 
     def mean(self, ops: Ops, out: Value) -> Value:
         return out if self.config.mean == "identity" else ops.sigmoid(out)
+
+    def sample(self, params: Mapping[str, Tensor], out: Tensor, generator: torch.Generator) -> Tensor:
+        draws = torch.randn(out.shape, generator=generator, dtype=out.dtype).to(out.device)
+        mean = out if self.config.mean == "identity" else out.sigmoid()
+        return mean + (0.5 * params[NAME].clamp(LOW, HIGH)).exp() * draws
 
     def accumulate(
         self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], out: Tensor, x: Tensor, scale: float

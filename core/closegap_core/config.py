@@ -229,6 +229,7 @@ class EncodeConfig(Config):
     batch_size: PositiveInt = Field(256, description="Rows a session call.")
     shard_rows: PositiveInt = Field(4096, description="Rows a Parquet file.")
     threads: PositiveInt = Field(1, description="CPU threads of a session.")
+    seed: Seed = Field(0, description="Of x ~ Bernoulli(row), drawn where the model was trained on such draws.")
 
 
 class TrainConfig(Config):

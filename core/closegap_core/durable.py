@@ -6,13 +6,15 @@ import hashlib
 import os
 from pathlib import Path
 
+from closegap_core.errors import StorageError
+
 _BLOCK = 1 << 20
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to a temporary name beside `path`, flush it to the disk, rename it once.
 
-    Raises OSError, having removed the temporary file.
+    Raises StorageError, having removed the temporary file; what `path` was before is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -21,10 +23,21 @@ def write_bytes(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:
+        flush_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    flush_folder(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line and flush it to the disk. A crash, or a StorageError, may leave its beginning without an end."""
+    try:
+        with path.open("ab", buffering=0) as stream:
+            stream.write(line.encode() + b"\n")
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def flush_folder(folder: Path) -> None:

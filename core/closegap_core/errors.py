@@ -37,6 +37,12 @@ class EncodeError(CoreError):
     """Rows cannot be encoded, or an encoding was begun with another model, data or settings."""
 
 
+class StorageError(CoreError, OSError):
+    """A file cannot be written: a full disk, missing permission. What was there before is untouched."""
+
+    failure: ClassVar[FailureClass] = "infrastructure"
+
+
 class NumericalError(CoreError):
     """A bound or a gradient is no longer finite."""
 

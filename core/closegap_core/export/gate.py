@@ -1,0 +1,214 @@
+"""The comparison that decides whether an exported file is the trained model.
+
+Three computations meet on held-out rows: the *file* in ONNX Runtime; the *model*, TorchOps in float32, as trained;
+and the *oracle*, in float64 with the ELBO's gradient by autograd instead of the closed form.
+
+Error of a row: max over dimensions of |a - b| / (1 + |b|), mean and log-variance together; of its ELBO:
+|a - b| / max(1, |b|). A limit is widened to four times the model's own error against the oracle where that is
+larger: the map amplifies rounding, and a file need not be closer to the oracle than the model that was trained.
+
+Where a step is discontinuous (log-sign inputs, a decoder with relu or leaky relu) rounding moves single rows far;
+the 95th percentile row is then judged in place of the worst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from closegap_core.encode.encoder import Encoder, Encoding
+from closegap_core.export.encoder import FixedNoise, amortized, is_iterative
+from closegap_core.generative import Signals, Wanted
+from closegap_core.model import Model
+from closegap_core.ops import TORCH
+from closegap_core.posterior import Posterior, prior_posterior
+
+STEP_LIMIT, MEDIAN_LIMIT, ELBO_LIMIT = 1e-5, 1e-5, 1e-3
+"""Of the worst row after one iteration, of the median row after several, of the worst row's ELBO."""
+ROUNDING = 4.0
+BATCH_SIZES = (1, 3, 33, 256)
+
+
+class Check(NamedTuple):
+    """One comparison: its figures, and what was wrong (nothing: passed)."""
+
+    name: str
+    figures: dict[str, Any]
+    failures: tuple[str, ...]
+
+
+class Judged(NamedTuple):
+    """Errors of the file and of the model against the oracle, (N,) each."""
+
+    file: np.ndarray
+    model: np.ndarray
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "file_max": float(self.file.max()),
+            "file_median": float(np.median(self.file)),
+            "model_max": float(self.model.max()),
+            "model_median": float(np.median(self.model)),
+        }
+
+    def failures(self, what: str, quantile: float, limit: float) -> tuple[str, ...]:
+        """A sentence when the file's row at `quantile` is beyond the limit or is not a number."""
+        limit = max(limit, ROUNDING * float(np.quantile(self.model, quantile)))
+        value = float(np.quantile(self.file, quantile))
+        if value <= limit:
+            return ()
+        return (f"{what}: row error {value:.2g} at quantile {quantile:g}, at most {limit:.2g} is allowed",)
+
+
+@final
+class Gate:
+    """The checks of one file. rows: (N, X) float32 held-out rows as the model sees them."""
+
+    def __init__(self, file: bytes, model: Model, oracle: Model, noise: FixedNoise, rows: np.ndarray) -> None:
+        self.file, self.encoder = file, Encoder(file)
+        self.model, self.oracle, self.rows = model, oracle, rows
+        self.noise = noise
+        trained = model.method.iterations
+        self.iterations = sorted({0, 1, trained, 2 * trained}) if is_iterative(model) else [1]
+        self.starts = sorted({0, trained - 1, 2 * trained - 1}) if is_iterative(model) else []
+        self.worst = 1.0 if _is_continuous(model) else 0.95
+        self.model_walk = self._walk(model, autograd=False)
+        self.oracle_walk = self._walk(oracle, autograd=True)
+
+    @property
+    def count(self) -> int:
+        """How many checks there are."""
+        return len(self.iterations) + len(self.starts) + len(BATCH_SIZES) + 1
+
+    def checks(self) -> Iterator[Check]:
+        """Every check, in turn, whether or not one before it failed."""
+        for start in self.starts:
+            yield self._one_step(start)
+        for count in self.iterations:
+            yield self._whole(count)
+        for size in BATCH_SIZES:
+            yield self._batch(size)
+        yield self._again()
+
+    def _run(self, rows: np.ndarray, iterations: int) -> Encoding:
+        return self.encoder(rows, iterations, batch_size=len(rows))
+
+    def _one_step(self, start: int) -> Check:
+        """From the file's own q after `start` iterations: one more by the file, the model and the oracle."""
+        before, after = self._run(self.rows, start), self._run(self.rows, start + 1)
+        judged = Judged(
+            *(
+                _error(found, self._step(self.oracle, before, autograd=True))
+                for found in (
+                    _posterior(after, torch.float64),
+                    self._step(self.model, before, autograd=False),
+                )
+            )
+        )
+        name = f"one step after {start}"
+        return Check(name, judged.figures(), judged.failures(name, self.worst, STEP_LIMIT))
+
+    def _whole(self, count: int) -> Check:
+        """All of `count` iterations from the prior, and the ELBO there."""
+        got = self._run(self.rows, count)
+        model_q, oracle_q = self.model_walk[count], self.oracle_walk[count]
+        q = Judged(_error(_posterior(got, torch.float64), oracle_q), _error(model_q, oracle_q))
+        exact = self._elbo(self.oracle, oracle_q)
+        elbo = Judged(_elbo_error(got.elbo, exact), _elbo_error(self._elbo(self.model, model_q), exact))
+        name = f"{count} iterations"
+        quantile = self.worst if count <= 1 else 0.5
+        return Check(
+            name,
+            {"posterior": q.figures(), "elbo": elbo.figures()},
+            q.failures(name, quantile, MEDIAN_LIMIT) + elbo.failures(f"{name}, ELBO", self.worst, ELBO_LIMIT),
+        )
+
+    def _batch(self, size: int) -> Check:
+        """The first rows alone against the same rows among all."""
+        few = self.rows[:size]
+        count = self.iterations[-1]
+        alone = _posterior(self._run(few, count), torch.float64)
+        together = _posterior(self._run(self.rows, count), torch.float64)
+        differences = Judged(
+            _error(alone, Posterior(*(part[: len(few)] for part in together))),
+            _error(self.model_walk[count], self.oracle_walk[count])[: len(few)],
+        )
+        name = f"batch of {len(few)}"
+        return Check(name, differences.figures(), differences.failures(name, 0.5, MEDIAN_LIMIT))
+
+    def _again(self) -> Check:
+        """The same call twice, and in a new session, gives the same bits."""
+        count = self.iterations[-1]
+        first = self._run(self.rows, count)
+        others = (
+            self._run(self.rows, count),
+            Encoder(self.file)(self.rows, count, batch_size=len(self.rows)),
+        )
+        equal = all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+        return Check("run again", {"bitwise": equal}, () if equal else ("run again: the result differs",))
+
+    def _step(self, model: Model, before: Encoding, autograd: bool) -> Posterior:
+        x = torch.from_numpy(self.rows).to(model.dtype)
+        return _next(model, x, _posterior(before, model.dtype), self._draws(model), autograd)
+
+    def _walk(self, model: Model, autograd: bool) -> list[Posterior]:
+        """q of iterations 0 (the prior) to the last that is checked."""
+        x = torch.from_numpy(self.rows).to(model.dtype)
+        walk = [prior_posterior(len(x), model.generative.latent, x)]
+        for _ in range(self.iterations[-1]):
+            walk.append(_next(model, x, walk[-1], self._draws(model), autograd))
+        return walk
+
+    def _draws(self, model: Model) -> Tensor:
+        return torch.from_numpy(self.noise.iterations).to(model.dtype)
+
+    def _elbo(self, model: Model, q: Posterior) -> np.ndarray:
+        x = torch.from_numpy(self.rows).to(model.dtype)
+        elbo: np.ndarray = model.bound(x, q, torch.from_numpy(self.noise.elbo).to(model.dtype)).elbo.numpy()
+        return elbo
+
+
+def _next(model: Model, x: Tensor, q: Posterior, draws: Tensor, autograd: bool) -> Posterior:
+    """One iteration as in training, or with the gradient of the ELBO by autograd."""
+    method, theta, phi = amortized(model), model.theta.views, model.phi.views
+    wanted = method.wanted
+    gradient = None
+    if autograd and wanted.gradient:
+        leaves = Posterior(*(part.clone().requires_grad_() for part in q))
+        elbo = model.generative.bound(TORCH, theta, x, leaves, draws, len(draws)).elbo.sum()
+        gradient, wanted = Posterior(*torch.autograd.grad(elbo, leaves)), Wanted(False, wanted.error)
+    with torch.no_grad():
+        signals = Signals(None, None)
+        if wanted.gradient or wanted.error:
+            signals = model.generative.signals(TORCH, theta, x, q, draws, len(draws), wanted)
+        if gradient is not None:
+            signals = signals._replace(gradient=gradient)
+        return method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, q).step.q
+
+
+def _posterior(encoding: Encoding, dtype: torch.dtype) -> Posterior:
+    return Posterior(torch.from_numpy(encoding.mean).to(dtype), torch.from_numpy(encoding.log_var).to(dtype))
+
+
+def _error(found: Posterior, expected: Posterior) -> np.ndarray:
+    """(N,) error of each row; not a number where `found` is not."""
+    pairs = zip(found, expected, strict=True)
+    parts = [((a.double() - b.double()).abs() / (1.0 + b.double().abs())).amax(-1) for a, b in pairs]
+    error: np.ndarray = torch.maximum(*parts).numpy()
+    return error
+
+
+def _elbo_error(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    error: np.ndarray = np.abs(found.astype(np.float64) - expected) / np.maximum(1.0, np.abs(expected))
+    return error
+
+
+def _is_continuous(model: Model) -> bool:
+    config = model.config
+    activations: Sequence[str] = [level.decoder.activation for level in config.model.levels]
+    signs = getattr(config.inference, "normalise", "none") == "log_sign"
+    return not signs and not {"relu", "leaky_relu"}.intersection(activations)

@@ -1,0 +1,242 @@
+"""Export: the file is the model, or there is no file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from closegap_core import bundle, seeds
+from closegap_core.bundle import open_bundle
+from closegap_core.config import ExportConfig, TrainConfig
+from closegap_core.data import Dataset, Part, load
+from closegap_core.encode import Encoder
+from closegap_core.errors import BundleError, ExportError
+from closegap_core.export import export as module
+from closegap_core.export.encoder import build, fixed_noise
+from closegap_core.export.export import export
+from closegap_core.export.gate import Gate
+from closegap_core.model import Model
+from closegap_core.trained import read_trained, write_trained
+
+LATENT = 6
+
+
+def digits(likelihood: Any) -> Dataset:
+    kind = likelihood if isinstance(likelihood, str) else likelihood["kind"]
+    return load(_config(likelihood).data, kind, [])
+
+
+def _config(likelihood: Any = "bernoulli", decoder: Any = None, **inference: Any) -> TrainConfig:
+    return TrainConfig.model_validate(
+        {
+            "data": {"source": "digits", "split": {"train": 64, "valid": 260, "test": 64}},
+            "model": {
+                "likelihood": likelihood,
+                "levels": [{"latent": LATENT, "decoder": decoder or {"hidden": [24, 16]}}],
+            },
+            "inference": {"method": "iterative", "iterations": 3, "encoder": {"hidden": [20, 16]}}
+            | inference,
+        }
+    )
+
+
+def trained(folder: Path, config: TrainConfig, dataset: Dataset, steps: int = 15) -> Path:
+    """A bundle of a model that has learned for a few steps."""
+    torch.set_num_threads(1)
+    model = Model(config, 64)
+    x = torch.from_numpy(dataset.train.rows)
+    optimizers = []
+    for flat in (model.theta, model.phi):
+        parameter = torch.nn.Parameter(flat.data)
+        parameter.grad = flat.grad
+        optimizers.append(torch.optim.Adam([parameter], lr=3e-3, maximize=True))
+    for step in range(steps):
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=False)
+        model.learn(x, lambda t, s=step: seeds.normal((1, len(x), LATENT), torch.float32, s, t), 1.0 / len(x))
+        for optimizer in optimizers:
+            optimizer.step()
+    folder.mkdir()
+    write_trained(folder, model, dataset, {"history": []})
+    bundle.write(folder, "model", {"data_digest": dataset.digest})
+    return folder
+
+
+def exported(tmp_path: Path, config: TrainConfig, steps: int = 15, **fields: Any) -> Path:
+    dataset = digits(config.model.likelihood.model_dump())
+    source = trained(tmp_path / "trained", config, dataset, steps)
+    out = tmp_path / "exported"
+    out.mkdir()
+    for _ in export(source, ExportConfig(**fields), dataset, out):
+        pass
+    return out
+
+
+FAMILY = {
+    "default": _config(),
+    "standard": TrainConfig.model_validate(
+        _config().model_dump() | {"inference": {"method": "standard", "encoder": {"hidden": [20, 16]}}}
+    ),
+    "data only": _config(encode=["data"]),
+    "gradient": _config(encode=["gradient"], normalise="none", update="additive"),
+    "error": _config({"kind": "gaussian", "mean": "sigmoid"}, encode=["error", "estimate"], update="direct"),
+    "everything": _config(encode=["data", "gradient", "error", "estimate"]),
+    "log sign": _config(normalise="log_sign"),
+    "gaussian": _config("gaussian"),
+    "relu": _config(decoder={"hidden": [24], "activation": "relu", "connection": "residual"}),
+    "leaky": _config(decoder={"hidden": [24, 24], "activation": "leaky_relu", "connection": "highway"}),
+    "tanh": _config(decoder={"hidden": [24], "activation": "tanh"}),
+    "sigmoid": _config(decoder={"hidden": [24], "activation": "sigmoid"}),
+    "linear": _config(decoder={"hidden": []}, encoder={"hidden": []}),
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_method_and_network_passes_the_gate(name: str, tmp_path: Path) -> None:
+    config = FAMILY[name]
+    out = exported(tmp_path, config, rows=256)
+    parity = json.loads((out / "parity.json").read_text())
+    wanted = [1] if name == "standard" else [0, 1, 3, 6]
+    assert parity["iterations"] == wanted
+    assert parity["checks"]["run again"] == {"bitwise": True}
+    for count in wanted:
+        assert parity["checks"][f"{count} iterations"]["posterior"]["file_median"] < 1e-5
+    rows = digits(config.model.likelihood.model_dump()).test.rows
+    encoding = Encoder(out / "encoder.onnx")(rows)
+    assert encoding.mean.shape == (64, LATENT)
+    assert np.isfinite(encoding.elbo).all()
+
+
+def test_the_bundle_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = exported(tmp_path / "a", _config()), exported(tmp_path / "b", _config())
+    digests = [bundle.write(out, "model", {"parent": "x"}) for out in (first, second)]
+    assert digests[0] == digests[1]
+    assert set(open_bundle(first).files) == {
+        *("config.json", "weights.safetensors", "metrics.json", "parity.json", "encoder.onnx")
+    }
+    source = tmp_path / "a" / "trained"
+    for name in ("config.json", "weights.safetensors", "metrics.json"):
+        assert (first / name).read_bytes() == (source / name).read_bytes()
+
+
+def test_the_file_says_what_it_is_and_needs_only_x(tmp_path: Path) -> None:
+    out = exported(tmp_path, _config(), samples=4, elbo_samples=8, seed=3)
+    content = (out / "encoder.onnx").read_bytes()
+    model = onnx.load_from_string(content)
+    onnx.checker.check_model(model, full_check=True)
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    assert [i.name for i in model.graph.input if i.name not in defaults] == ["x"]
+    assert {i.name for i in model.graph.input if i.name in defaults} == {"iterations", "noise"}
+    assert [output.name for output in model.graph.output] == ["mean", "log_var", "elbo"]
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    metadata = {p.key: json.loads(p.value) for p in model.metadata_props}
+    assert metadata["closegap.noise"]["samples"] == 4
+    assert metadata["closegap.preprocess"]["range"] == [0, 1]
+    assert metadata["closegap.parity"] == json.loads((out / "parity.json").read_text())
+    assert str(tmp_path).encode() not in content
+    noise = next(numpy_helper.to_array(t) for t in model.graph.initializer if t.name == "noise")
+    assert noise.shape == (4, 1, LATENT)
+    np.testing.assert_array_equal(noise[:2], -noise[2:])
+    weights = read_trained(tmp_path / "trained").model.parameters()
+    for tensor in model.graph.initializer:
+        if tensor.name in weights:
+            np.testing.assert_array_equal(numpy_helper.to_array(tensor), weights[tensor.name].numpy())
+    assert set(weights) <= defaults
+
+
+def test_a_path_of_the_data_does_not_get_into_the_file(tmp_path: Path) -> None:
+    config = _config().model_dump()
+    config["data"]["source"] = str(tmp_path / "secret" / "rows.npy")
+    dataset = digits("bernoulli")
+    source = trained(tmp_path / "trained", TrainConfig.model_validate(config), dataset, steps=0)
+    out = tmp_path / "out"
+    out.mkdir()
+    list(export(source, ExportConfig(), dataset, out))
+    content = (out / "encoder.onnx").read_bytes()
+    assert b"secret" not in content
+    assert b"rows.npy" in content
+
+
+@pytest.mark.parametrize("name", ["default", "standard", "log sign", "relu"])
+@pytest.mark.parametrize("weight", ["encoder", "decoder"])
+def test_a_perturbed_weight_fails_the_gate_and_leaves_nothing(
+    name: str, weight: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(model: Model, *args: Any) -> onnx.ModelProto:
+        built = build(model, *args)
+        tensor = next(t for t in built.graph.initializer if t.name.startswith(f"{weight}.1.weight"))
+        values = numpy_helper.to_array(tensor).copy()
+        values[0] += 0.05
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        return built
+
+    dataset = digits("bernoulli")
+    source = trained(tmp_path / "trained", FAMILY[name], dataset)
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setattr(module, "build", wrong)
+    with pytest.raises(ExportError, match="differs from the trained model"):
+        list(export(source, ExportConfig(), dataset, out))
+    assert list(out.iterdir()) == []
+
+
+def test_the_gate_reports_what_differs(tmp_path: Path) -> None:
+    dataset = digits("bernoulli")
+    model = read_trained(trained(tmp_path / "trained", _config(), dataset)).model
+    oracle = read_trained(tmp_path / "trained", torch.float64).model
+    noise = fixed_noise(ExportConfig(), LATENT)
+    content = module._describe(
+        build(model, noise, 3), read_trained(tmp_path / "trained"), ExportConfig()
+    ).SerializeToString()
+    rows = dataset.valid.rows[:40]
+    assert not any(check.failures for check in Gate(content, model, oracle, noise, rows).checks())
+    model.phi.views["encoder.0.bias"][0] += 0.1
+    oracle.phi.views["encoder.0.bias"][0] += 0.1
+    failures = [f for check in Gate(content, model, oracle, noise, rows).checks() for f in check.failures]
+    assert any(f.startswith("one step after 0: row error") for f in failures)
+    assert any(f.startswith("3 iterations: row error") for f in failures)
+
+
+def test_rows_do_not_depend_on_their_batch_and_more_iterations_are_run(tmp_path: Path) -> None:
+    encoder = Encoder(exported(tmp_path, _config()) / "encoder.onnx")
+    rows = digits("bernoulli").test.rows
+    whole = encoder(rows)
+    ragged = encoder(rows, batch_size=7)
+    alone = encoder(rows[5:6])
+    for a, b in ((whole, ragged), (encoder(rows[5:6]), alone)):
+        np.testing.assert_allclose(a.mean, b.mean, atol=1e-5)
+        np.testing.assert_allclose(a.elbo, b.elbo, atol=1e-3)
+    np.testing.assert_array_equal(encoder(rows, 3).mean, whole.mean)
+    prior = encoder(rows, 0)
+    assert not prior.mean.any()
+    assert not prior.log_var.any()
+    assert not np.array_equal(encoder(rows, 8).mean, whole.mean)
+    assert whole.elbo.mean() > prior.elbo.mean()
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
+    dataset = digits("bernoulli")
+    config = TrainConfig.model_validate(_config().model_dump() | {"inference": {"method": "svi"}})
+    svi = trained(tmp_path / "svi", config, dataset, steps=0)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(ExportError, match="'svi' has no encoder"):
+        list(export(svi, ExportConfig(), dataset, out))
+    good = trained(tmp_path / "good", _config(), dataset, steps=0)
+    narrow = Part(dataset.valid.rows[:, :10].copy(), dataset.valid.ids)
+    other = Dataset("other", (10,), narrow, narrow, narrow, "0" * 64, False)
+    with pytest.raises(ExportError, match="rows of 10 values"):
+        list(export(good, ExportConfig(), other, out))
+    (good / "weights.safetensors").write_bytes(b"x" * (good / "weights.safetensors").stat().st_size)
+    with pytest.raises(BundleError, match=r"weights\.safetensors was altered"):
+        list(export(good, ExportConfig(), dataset, out))
+    assert list(out.iterdir()) == []

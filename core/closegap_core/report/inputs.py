@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from closegap_core.errors import CoreError
@@ -158,16 +160,15 @@ class ModelReport(_Input):
 
 @final
 class Check(_Input):
-    """One comparison of an exported file with the model it came from."""
+    """One comparison of an exported file with the model it came from; relative errors of a row."""
 
     name: str
-    measured: Nats
-    limit: Nats
-
-    @property
-    def passed(self) -> bool:
-        """Whether the difference is within its limit."""
-        return self.measured <= self.limit
+    file: Nats
+    """Error of the file against the float64 oracle."""
+    model: Nats
+    """Error of the trained float32 model against the same oracle."""
+    limit: Nats | None
+    """What the file's error may be at most; None where a quantile below the worst row was judged."""
 
 
 @final
@@ -178,6 +179,49 @@ class EncodingReport(_Input):
     """(N,)"""
     rows_per_second: Nats | None = None
     checks: tuple[Check, ...] = ()
+
+    @classmethod
+    def read(cls, encoded: Path, exported: Path | None, rows_per_second: float | None = None) -> Self:
+        """From the bundle that `encode` left and, for the checks, the one that `export` left. Raises ReportError."""
+        shards = sorted(encoded.glob("*.parquet"))
+        try:
+            parts = [pq.read_table(shard, columns=["elbo"])["elbo"].to_numpy() for shard in shards]
+            elbo = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise ReportError(f"{encoded} does not hold an encoding: {error}") from error
+        if not len(elbo) or not np.isfinite(elbo).all():
+            raise ReportError(f"{encoded} has {len(elbo)} rows in {len(shards)} files; expected finite ELBOs")
+        checks = () if exported is None else _checks(exported / "parity.json")
+        return cls(elbo=elbo, rows_per_second=rows_per_second, checks=checks)
+
+
+def _checks(path: Path) -> tuple[Check, ...]:
+    """The comparisons of an export, as its gate judged them."""
+    parity = _json(path)
+    try:
+        limits = parity["limits"]
+        worst_is_judged = limits["quantile_of_worst_row"] == 1.0
+        factor = limits["times_the_model's_own_error"]
+
+        def check(name: str, figures: dict[str, float], statistic: str, limit: float) -> Check:
+            file, model = figures[f"file_{statistic}"], figures[f"model_{statistic}"]
+            judged = statistic == "median" or worst_is_judged
+            row = "median row" if statistic == "median" else "worst row"
+            accepted = max(limit, factor * model) if judged else None
+            return Check(name=f"{name}, {row}", file=file, model=model, limit=accepted)
+
+        found: list[Check] = []
+        for name, figures in parity["checks"].items():
+            if "posterior" in figures:
+                found.append(check(f"q after {name}", figures["posterior"], "median", limits["median_row"]))
+                found.append(check(f"ELBO after {name}", figures["elbo"], "max", limits["elbo"]))
+            elif name.startswith("batch"):
+                found.append(check(f"{name} against all rows", figures, "median", limits["median_row"]))
+            elif "file_max" in figures:
+                found.append(check(name, figures, "max", limits["one_step"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ReportError(f"{path} is not the parity of an export: {error!r}") from error
+    return tuple(found)
 
 
 def _json(path: Path) -> dict[str, Any]:

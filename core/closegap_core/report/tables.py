@@ -57,12 +57,12 @@ def by_iteration(models: Sequence[ModelReport]) -> str:
 
 def parity(encoding: EncodingReport) -> str:
     """How far the exported file is from the trained model, against the limits at which export fails."""
-    lines = [
-        f'<tr><th scope="row">{escape(check.name)}</th><td>{check.measured:.2g}</td><td>{check.limit:.2g}</td>'
-        f"<td>{'within' if check.passed else 'beyond'}</td></tr>"
-        for check in encoding.checks
-    ]
-    return _table(["comparison", "measured", "limit", ""], lines)
+    lines = []
+    for check in encoding.checks:
+        limit = "–" if check.limit is None else f"{check.limit:.1g}"
+        cells = f"<td>{check.file:.1g}</td><td>{check.model:.1g}</td><td>{limit}</td>"
+        lines.append(f'<tr><th scope="row">{escape(check.name)}</th>{cells}</tr>')
+    return _table(["comparison", "exported file", "trained model", "limit for the file"], lines)
 
 
 def provenance(evaluation: Evaluation) -> str:

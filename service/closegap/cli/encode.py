@@ -15,7 +15,7 @@ from closegap.cli.errors import NotFinished, ProcessFailed, UsageError
 
 if TYPE_CHECKING:
     from closegap_core.config import EncodeConfig
-    from closegap_core.encode_dataset import EncodingSummary
+    from closegap_core.encode import EncodingSummary
 
 Model = Annotated[
     str,
@@ -81,7 +81,7 @@ def _encode(
     import numpy as np
 
     from closegap_core.data import load_rows
-    from closegap_core.encode_dataset import encode_dataset
+    from closegap_core.encode import encode_dataset
     from closegap_core.progress import Progress
 
     encoder, digest = _encoder(model)

@@ -30,3 +30,8 @@ class NotFinished(ServiceError):
 @final
 class ProcessFailed(ServiceError):
     """A process that this command started ended by itself or did not start."""
+
+
+@final
+class JobsFailed(ServiceError):
+    """Jobs that had to succeed did not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -69,13 +69,23 @@ def advance(queue: Queue, watched: Watched) -> Watched:
     return Watched(job, cursor, note)
 
 
-def follow(queue: Queue, jobs: Sequence[Job], board: Board, timeout: float | None = None) -> list[Job]:
-    """Draw the jobs until all are over. Raises NotFinished after `timeout` seconds, or at Ctrl-C."""
+def follow(
+    queue: Queue,
+    jobs: Sequence[Job],
+    board: Board,
+    timeout: float | None = None,
+    alive: Callable[[], None] = lambda: None,
+) -> list[Job]:
+    """Draw the jobs until all are over. Raises NotFinished after `timeout` seconds, or at Ctrl-C.
+
+    `alive` is called again and again; what it raises ends the following.
+    """
     limit = None if timeout is None else time.monotonic() + timeout
     watched = [Watched(job) for job in jobs]
     try:
         with board:
             while True:
+                alive()
                 watched = [advance(queue, item) for item in watched]
                 board.show([item.row() for item in watched])
                 if all(item.job.state.terminal for item in watched):

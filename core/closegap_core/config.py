@@ -124,7 +124,7 @@ class IterativeConfig(Config):
     normalise: Literal["none", "layer", "log_sign"] = Field(
         "layer", description="How gradients and errors are scaled, each block of each row by itself."
     )
-    update: Literal["direct", "additive", "gated"] = "gated"
+    update: Literal["direct", "additive", "gated", "learned_sgd", "natural"] = "gated"
     encoder: NetworkConfig = NetworkConfig(connection="highway")
     iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
         5, description="Inference iterations T in training."

@@ -143,7 +143,7 @@ def test_step_of_every_encoding(likelihood: Any, normalise: str, encode: list[st
     assert_learns_like_autograd(make(likelihood, encode=encode, normalise=normalise))
 
 
-@pytest.mark.parametrize("update", ["direct", "additive", "gated"])
+@pytest.mark.parametrize("update", ["direct", "additive", "gated", "learned_sgd", "natural"])
 @pytest.mark.parametrize("connection", ["sequential", "residual", "highway"])
 @pytest.mark.parametrize("hidden", [[], [6], [6, 6], [6, 8]])
 def test_step_of_every_update_and_connection(hidden: list[int], connection: str, update: str) -> None:

@@ -42,12 +42,15 @@ class Amortized(InferenceMethod):
     def __init__(self, config: IterativeConfig, latent: int, width: int) -> None:
         self.iterations, self.latent = config.iterations, latent
         self.encodes = frozenset(config.encode)
-        self.wanted = Wanted(gradient="gradient" in self.encodes, error="error" in self.encodes)
-        self.normalisation = NORMALISATIONS[config.normalise]
         self.update_rule = UPDATES[config.update]
+        self.wanted = Wanted(
+            gradient="gradient" in self.encodes or self.update_rule.needs_gradient,
+            error="error" in self.encodes,
+        )
+        self.normalisation = NORMALISATIONS[config.normalise]
         factor = self.normalisation.factor
         signals = (
-            2 * latent * factor * self.wanted.gradient
+            2 * latent * factor * ("gradient" in self.encodes)
             + (width + latent) * factor * self.wanted.error
             + 2 * latent * ("estimate" in self.encodes)
         )
@@ -67,7 +70,7 @@ class Amortized(InferenceMethod):
     def encode(self, ops: Ops, signals: Signals, q: Posterior) -> Value | None:
         """The encoder's varying input (B, R): normalised gradients and errors, then the estimate as it is."""
         blocks: list[Value] = []
-        if signals.gradient is not None:
+        if signals.gradient is not None and "gradient" in self.encodes:
             blocks += [self.normalisation.apply(ops, block) for block in signals.gradient]
         if signals.error is not None:
             blocks += [self.normalisation.apply(ops, block) for block in signals.error]
@@ -80,7 +83,7 @@ class Amortized(InferenceMethod):
     ) -> Iteration:
         """One inference iteration: q and the signals at q -> the next q (Marino et al. 2018, eq. 6)."""
         heads, tapes = self.encoder.forward(ops, phi, self.encode(ops, signals, q), constant)
-        return Iteration(self.update_rule.apply(ops, heads, q, self.latent), tapes)
+        return Iteration(self.update_rule.apply(ops, heads, q, signals.gradient, self.latent), tapes)
 
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise

@@ -69,11 +69,10 @@ def _allowed(name: str, roots: Sequence[Path]) -> Path:
 def _open(path: Path, name: str) -> IO[bytes]:
     """Open without following a link put there meanwhile; refuse what is no regular file with one name."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    stream = os.fdopen(descriptor, "rb")
     facts = os.fstat(descriptor)
     if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
-        return stream
-    stream.close()
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
     if not stat.S_ISREG(facts.st_mode):
         raise DataError(f"data file {name!r} is not a regular file")
     raise DataError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -17,11 +18,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, final
 
-from closegap_workers.process import adopt_orphans, children, die_with_parent, end, environment, strangers
+from closegap.settings import environment
+from closegap_workers.process import adopt_orphans, children, die_with_parent, end, strangers
 
 START_SECONDS = 120.0
 _STARTS = 3
@@ -72,6 +75,12 @@ def token_file(home: Path) -> Path:
     return path
 
 
+def _environment(token: str | None, address: str | None) -> dict[str, str]:
+    """Of the keeper, and so of every Ray process: nothing of the store, and of this cluster's token only."""
+    auth = {} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
+    return environment(**VARIABLES, **auth, CLOSEGAP_REDIS_URL=None, RAY_ADDRESS=address)
+
+
 # --- the worker's side ------------------------------------------------------------------------------------
 
 
@@ -79,33 +88,34 @@ def token_file(home: Path) -> Path:
 class Keeper:
     """Handle of the keeping process; made by the worker's main thread (the kernel watches that thread)."""
 
-    def __init__(self, home: Path, address: str | None, cpus: int | None) -> None:
+    def __init__(self, home: Path, address: str | None, cpus: int | None = None) -> None:
         token = None if address else str(token_file(home))
-        order = {"parent": os.getpid(), "address": address, "cpus": cpus, "token": token}
+        order = {"parent": os.getpid(), "do": "keep", "address": address, "cpus": cpus, "token": token}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "closegap_workers", "ray"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
             start_new_session=True,  # a Ctrl-C in the terminal reaches the worker alone
-            env=environment(),
+            env=_environment(token, address),
         )
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order))
+        self._process.stdin.write(json.dumps(order).encode())
         self._process.stdin.close()
 
-    def ready(self, timeout: float = START_SECONDS) -> Cluster:
-        """Wait until the cluster answers. Raises ClusterError."""
+    def ready(self, abandoned: Callable[[], bool], timeout: float = START_SECONDS) -> Cluster:
+        """Wait until the cluster answers. Raises ClusterError, also when the wait is abandoned."""
         assert self._process.stdout is not None
-        watch = threading.Timer(timeout, self._process.kill)
-        watch.start()
-        try:
-            line = self._process.stdout.readline()
-        finally:
-            watch.cancel()
-        if not line:
-            raise ClusterError(f"Ray was not ready after {timeout:g} s; its messages are above")
-        answer = json.loads(line)
+        limit, said = time.monotonic() + timeout, b""
+        while not said.endswith(b"\n"):
+            if abandoned() or time.monotonic() > limit:
+                self.stop()
+                raise ClusterError(f"Ray was not ready within {timeout:g} s, or was told to stop before")
+            if select.select([self._process.stdout], [], [], 0.1)[0]:
+                part = os.read(self._process.stdout.fileno(), 65536)
+                if not part:
+                    raise ClusterError(f"the keeper of Ray ended with status {self._process.wait()}")
+                said += part
+        answer = json.loads(said)
         if "error" in answer:
             raise ClusterError(answer["error"])
         return Cluster(**answer)
@@ -152,8 +162,6 @@ def _keep_head(cpus: int | None, token: str, answer: IO[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     signal.signal(signal.SIGINT, lambda *_: ended.set())
     adopt_orphans()
-    os.environ.update(VARIABLES | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token})
-    os.environ.pop("RAY_ADDRESS", None)
     known = children()
     folder = _short_folder()
     try:
@@ -184,7 +192,9 @@ def _start(
     log = folder / "start.log"
     for _ in range(_STARTS):
         with log.open("wb") as output:
-            head = subprocess.Popen(_command(folder, cpus), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            head = subprocess.Popen(
+                _command(folder, cpus), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
         address = folder / "ray_current_cluster"
         limit = time.monotonic() + START_SECONDS / 2
         while head.poll() is None and time.monotonic() < limit and not ended.is_set():
@@ -195,7 +205,9 @@ def _start(
             return head, None
         end(lambda: strangers(known), grace=2.0)
         address.unlink(missing_ok=True)
-    raise ClusterError(f"the embedded Ray did not start in {_STARTS} tries:\n{log.read_text(errors='replace')[-2000:]}")
+    raise ClusterError(
+        f"the embedded Ray did not start in {_STARTS} tries:\n{log.read_text(errors='replace')[-2000:]}"
+    )
 
 
 def _command(folder: Path, cpus: int | None) -> list[str]:
@@ -207,21 +219,24 @@ def _command(folder: Path, cpus: int | None) -> list[str]:
 
 
 def _look(address: str, token: str | None) -> Cluster:
-    """Total resources, asked of Ray's control service without joining the cluster. Raises ClusterError."""
-    from ray._private.state import GlobalState
-    from ray._raylet import GcsClientOptions
-
-    state = GlobalState()  # type: ignore[no-untyped-call]
+    """Total resources. Raises ClusterError."""
     try:
-        state._initialize_global_state(
-            GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=True)
-        )
-        totals = state.total_resources_per_node().values()
+        totals = state_of(address).total_resources_per_node().values()
     except Exception as error:  # Ray raises bare RuntimeError, ConnectionError and its own classes here
         raise ClusterError(f"no Ray cluster answers at {address}: {error}") from error
-    return Cluster(
-        address=address,
-        cpus=sum(node.get("CPU", 0.0) for node in totals),
-        gpus=sum(node.get("GPU", 0.0) for node in totals),
-        token=token,
+    cpus, gpus = (sum(node.get(name, 0.0) for node in totals) for name in ("CPU", "GPU"))
+    return Cluster(address, cpus, gpus, token)
+
+
+def state_of(address: str) -> Any:
+    """The cluster's state, asked of Ray's control service without joining it. Raises what Ray raises."""
+    from ray import _raylet
+    from ray._private import state as private
+
+    state: Any = private.GlobalState()  # type: ignore[no-untyped-call]
+    state._initialize_global_state(
+        _raylet.GcsClientOptions.create(  # type: ignore[attr-defined]
+            address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=True
+        )
     )
+    return state

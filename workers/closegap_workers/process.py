@@ -19,8 +19,6 @@ import psutil
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 20
-SECRETS = ("CLOSEGAP_REDIS_URL", "CLOSEGAP_REDIS_PASSWORD")
-"""Variables that only a supervisor may hold: neither an attempt nor a Ray process is started with them."""
 
 
 class ProcessError(Exception):
@@ -49,11 +47,6 @@ def die_with_parent(number: signal.Signals, parent: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends. Raises ProcessError."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """This process's environment for a child: without secrets, with `extra`."""
-    return {name: value for name, value in os.environ.items() if name not in SECRETS} | extra
 
 
 def children() -> set[psutil.Process]:

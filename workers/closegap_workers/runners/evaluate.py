@@ -1,0 +1,51 @@
+"""Evaluate: core's figures of a trained model on rows it was not trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import final
+
+from closegap.kinds import EvaluateSpec
+from closegap_core.config import DataConfig, EvaluationConfig
+from closegap_core.data import load
+from closegap_core.evaluate import Metrics, evaluate
+from closegap_core.group import Group
+from closegap_workers.channel import Channel
+from closegap_workers.runners.runner import Context, Product, Result, Runner, Task, model_task, trained_config
+
+
+@final
+class EvaluateRunner(Runner):
+    """Leaves a bundle of kind `evaluation`."""
+
+    kind = "evaluate"
+
+    def task(self, context: Context) -> Task:
+        spec = context.spec
+        assert isinstance(spec, EvaluateSpec)
+        _, task = model_task(context, spec.model)
+        data = None if spec.data is None else spec.data.model_dump(mode="json")
+        evaluation = spec.evaluation.model_dump(mode="json")
+        return {**task, "evaluation": evaluation, "data": data, "folder": str(context.stage())}
+
+    def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
+        model, roots = Path(task["model"]), [Path(root) for root in task["roots"]]
+        config = trained_config(model)
+        data = config.data if task["data"] is None else DataConfig.model_validate(task["data"])
+        dataset = load(data, config.model.likelihood.kind, roots)
+        evaluation = EvaluationConfig.model_validate(task["evaluation"])
+        for event in evaluate(model, evaluation, dataset, Path(task["folder"])):
+            channel.put(event.to_dict())
+            if isinstance(event, Metrics):
+                return {"summary": event.summary, "data_digest": dataset.digest}
+            if channel.stopped():
+                return None
+        raise RuntimeError("an evaluation ended without metrics")
+
+    def result(self, context: Context, task: Task, answer: Task) -> Result:
+        lineage = context.lineage(parent=task["digest"], data_digest=answer["data_digest"])
+        summary = answer["summary"]
+        return Result(
+            {"report": Product(Path(task["folder"]), "evaluation", lineage)},
+            {"elbo": summary["elbo"], "iwae": summary["iwae"]["value"]},
+        )

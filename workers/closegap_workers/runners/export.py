@@ -1,0 +1,51 @@
+"""Export: a trained model's encoder as one ONNX file that was compared with it, in a bundle beside its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import final
+
+from closegap.kinds import ExportSpec
+from closegap_core.config import ExportConfig
+from closegap_core.data import load
+from closegap_core.export.export import export
+from closegap_core.group import Group
+from closegap_workers.channel import Channel
+from closegap_workers.runners.runner import (
+    Context,
+    Product,
+    Result,
+    Runner,
+    Task,
+    model_task,
+    trained_config,
+)
+
+
+@final
+class ExportRunner(Runner):
+    """Leaves a bundle of kind `model` that has an `encoder.onnx`."""
+
+    kind = "export"
+
+    def task(self, context: Context) -> Task:
+        spec = context.spec
+        assert isinstance(spec, ExportSpec)
+        _, task = model_task(context, spec.model)
+        return {**task, "export": spec.export.model_dump(mode="json"), "folder": str(context.stage())}
+
+    def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
+        model, roots = Path(task["model"]), [Path(root) for root in task["roots"]]
+        config = trained_config(model)
+        dataset = load(config.data, config.model.likelihood.kind, roots)
+        for event in export(
+            model, ExportConfig.model_validate(task["export"]), dataset, Path(task["folder"])
+        ):
+            channel.put(event.to_dict())
+            if channel.stopped():
+                return None
+        return {"data_digest": dataset.digest}
+
+    def result(self, context: Context, task: Task, answer: Task) -> Result:
+        lineage = context.model_lineage(parent=task["digest"], data_digest=answer["data_digest"])
+        return Result({"model": Product(Path(task["folder"]), "model", lineage)})

@@ -1,0 +1,63 @@
+"""Train: core's `fit`, alone or on every rank of a group, then the trained model as a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import final
+
+import torch
+
+from closegap.kinds import TrainSpec
+from closegap_core.config import TrainConfig
+from closegap_core.data import load
+from closegap_core.fit import Stopped, finish, fit
+from closegap_core.group import Group
+from closegap_workers.channel import Channel
+from closegap_workers.runners.runner import Context, Product, Result, Runner, Task
+
+
+@final
+class TrainRunner(Runner):
+    """Leaves a bundle of kind `model`."""
+
+    kind = "train"
+
+    def task(self, context: Context) -> Task:
+        assert isinstance(context.spec, TrainSpec)
+        return train_task(context, context.spec.config, context.work / "checkpoints", context.stage())
+
+    def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
+        config = TrainConfig.model_validate(task["config"])
+        dataset = load(config.data, config.model.likelihood.kind, [Path(root) for root in task["roots"]])
+        checkpoints = Path(task["checkpoints"])
+        for event in fit(config, dataset, checkpoints, group, channel.stopped, torch.device(task["device"])):
+            if isinstance(event, Stopped):
+                return None
+            channel.put(event.to_dict())
+        if group.rank > 0:
+            return {}
+        summary = finish(config, dataset, checkpoints, Path(task["folder"]))
+        return {"summary": summary, "data_digest": dataset.digest}
+
+    def on_ray(self, context: Context, task: Task) -> Task | None:
+        from closegap_workers import ray_train
+
+        return ray_train.run(self.kind, context, task)
+
+    def result(self, context: Context, task: Task, answer: Task) -> Result:
+        product = Product(
+            Path(task["folder"]), "model", context.model_lineage(data_digest=answer["data_digest"])
+        )
+        summary = answer["summary"]
+        return Result({"model": product}, {"valid_elbo": summary["valid_elbo"], "epochs": summary["epochs"]})
+
+
+def train_task(context: Context, config: TrainConfig, checkpoints: Path, folder: Path) -> Task:
+    """One training as plain values; a trial of a sweep is one too."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "roots": [str(root) for root in context.roots],
+        "checkpoints": str(checkpoints),
+        "folder": str(folder),
+        "device": "cuda" if context.spec.resources.gpus > 0 else "cpu",
+    }

@@ -1,0 +1,200 @@
+"""A worker: claims one job at a time, runs each attempt in a process of its own, and answers for all it leaves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+from typing import final
+
+from closegap.artifacts import ArtifactStore
+from closegap.errors import LeaseLost, NotFound, ServiceError, StorageError, StoreUnavailable
+from closegap.job import Capacity, Claim, Failure, Lease
+from closegap.queue import Queue
+from closegap.registry import Registry
+from closegap.settings import Settings
+from closegap.store import connect
+from closegap_workers.channel import Event
+from closegap_workers.cluster import Cluster, Keeper
+from closegap_workers.execution import Ended, Execution, Order, not_begun
+from closegap_workers.lease import LeaseThread
+from closegap_workers.leftovers import sweep
+from closegap_workers.outcome import failure_of
+from closegap_workers.process import adopt_orphans
+from closegap_workers.work_folder import log_file, tidy
+
+IDLE = 2.0
+"""Longest wait for work before the loop looks at its own state again."""
+BEAT = 2.0
+"""Seconds between heartbeats."""
+PATIENCE = 120.0
+"""How long the end of an attempt is tried to be written while the store is away."""
+log = logging.getLogger("closegap.worker")
+
+
+@final
+class Supervisor:
+    """The loop of `python -m closegap_workers worker`. One a process: it owns the process's signals and children."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = ArtifactStore(settings.storage)
+        self._registry = Registry(self._store)
+        self._queue = Queue(connect(settings), settings.namespace, settings.backoff_seconds)
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._signals = 0
+        self._ended = threading.Event()
+        self._keeper: Keeper | None = None
+        self._known: Cluster | None = None
+
+    # --- the loop -------------------------------------------------------------------------------------------
+
+    def run(self, jobs: int | None = None, until_idle: bool = False) -> None:
+        """Claim and run until a signal, `jobs` attempts, or an empty queue. Raises ClusterError."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        adopt_orphans()
+        beat: threading.Thread | None = None
+        try:
+            cluster = self._cluster()
+            beat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+            beat.start()
+            while not self._signals and jobs != 0:
+                cluster = self._cluster()
+                claim = self._claim(until_idle)
+                if claim is not None:
+                    self._attempt(claim, cluster)
+                    jobs = None if jobs is None else jobs - 1
+                elif until_idle:
+                    break
+        finally:
+            self._ended.set()
+            if beat is not None:
+                beat.join()
+                self._farewell()
+            if self._keeper is not None:
+                self._keeper.stop()
+
+    def _cluster(self) -> Cluster:
+        """The cluster; an embedded one that has ended is started again. Raises ClusterError."""
+        if self._keeper is None or not self._keeper.alive():
+            if self._keeper is not None:
+                log.warning("the embedded Ray has ended by itself and is started again")
+                self._keeper.stop()
+            self._keeper = Keeper(self._settings.home, self._settings.ray_address)
+            self._known = self._keeper.ready(lambda: self._signals > 0)
+            log.info("worker %s has %s", self.name, self._known)
+        assert self._known is not None
+        return self._known
+
+    def _claim(self, until_idle: bool) -> Claim | None:
+        """The next job; waits a little for one."""
+        try:
+            claim = self._queue.claim(self.name, self._capacity(), self._settings.lease_seconds)
+            if claim is None and not until_idle:
+                self._queue.wait_for_work(IDLE)
+            return claim
+        except StoreUnavailable as error:
+            log.warning("no work can be claimed: %s", error)
+            self._ended.wait(1.0)
+            return None
+
+    def _capacity(self) -> Capacity:
+        assert self._known is not None
+        return Capacity(cpus=self._known.cpus, gpus=self._known.gpus)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._signals += 1
+
+    def _beat(self) -> None:
+        while True:
+            try:
+                self._queue.heartbeat(self.name, self._capacity())
+                self._queue.reap()
+            except StoreUnavailable as error:
+                log.warning("no heartbeat: %s", error)
+            if self._ended.wait(BEAT):
+                return
+
+    def _farewell(self) -> None:
+        try:
+            self._queue.forget(self.name)
+        except StoreUnavailable as error:
+            log.warning("the store does not know that worker %s has gone: %s", self.name, error)
+
+    # --- one attempt ----------------------------------------------------------------------------------------
+
+    def _attempt(self, claim: Claim, cluster: Cluster) -> None:
+        job = claim.job
+        log.info("job %s (%s), attempt %d: begins", job.id, job.kind, claim.attempt)
+        lease = LeaseThread(self._queue, claim.lease, self._settings.lease_seconds)
+        try:
+            ended = self._execute(claim, cluster, lease)
+        except (ServiceError, OSError) as error:
+            log.exception("job %s: the attempt could not be begun", job.id)
+            ended = not_begun(error)
+        finally:
+            lease.close()
+        if ended.killed and ended.ray_job is not None:
+            sweep(cluster, ended.ray_job)
+        try:
+            said = lease.conclude(lambda proof: self._conclude(claim, proof, ended), PATIENCE)
+        except StoreUnavailable as error:
+            said = f"its end could not be written, so it will be run again: {error}"
+        log.info("job %s, attempt %d: %s", job.id, claim.attempt, said or "its lease was lost")
+
+    def _execute(self, claim: Claim, cluster: Cluster, lease: LeaseThread) -> Ended:
+        job = claim.job
+        order = Order(job.id, claim.attempt, job.spec, self._queue.inputs(job), job.work)
+        file = log_file(self._store.work(job.work), claim.attempt)
+        execution = Execution(order, file, cluster.variables(), lease.hear)
+        try:
+            self._queue.start(claim.lease)
+        except LeaseLost:
+            execution.kill()
+        except StoreUnavailable as error:
+            log.warning("job %s runs, but the store does not know yet: %s", job.id, error)
+        return execution.see_through(
+            stop=lambda: self._signals > 0 or lease.cancelled.is_set(),
+            kill=lambda: self._signals > 1 or lease.lost.is_set(),
+            grace=self._settings.grace_seconds,
+        )
+
+    # --- its end --------------------------------------------------------------------------------------------
+
+    def _conclude(self, claim: Claim, proof: Lease, ended: Ended) -> str:
+        """Write how the attempt ended, as the owner of the job; in words. Raises LeaseLost, StoreUnavailable."""
+        # An attempt that could not be told to start, because the store was away, is told of now.
+        wish = self._queue.start(proof)
+        outcome = ended.outcome or {"state": "died"}
+        if outcome["state"] == "succeeded":
+            return self._succeed(claim, proof, outcome)
+        if wish.cancel:
+            self._queue.cancelled(proof)
+            return "cancelled"
+        if self._signals or outcome["state"] == "stopped":
+            reason = f"worker {self.name} drains" if self._signals else "the attempt was stopped"
+            self._queue.release(proof, reason)
+            return f"given back: {reason}"
+        return self._fail(proof, ended.failure())
+
+    def _succeed(self, claim: Claim, proof: Lease, outcome: Event) -> str:
+        if outcome["register"] is not None:
+            # Only the owner may take a name's next version.
+            self._queue.renew(proof, self._settings.lease_seconds)
+            try:
+                self._registry.register(
+                    outcome["register"], outcome["outputs"]["model"], claim.job.id, claim.attempt
+                )
+            except (StorageError, NotFound, OSError) as error:
+                return self._fail(proof, failure_of(error))
+        self._queue.succeed(proof, outcome["outputs"])
+        tidy(self._store.work(claim.job.work))
+        return "succeeded"
+
+    def _fail(self, proof: Lease, failure: Failure) -> str:
+        self._queue.fail(proof, failure)
+        return f"failed ({failure.failure}): {failure.message}"

@@ -1,0 +1,59 @@
+"""The trials of a sweep on disk: one `trial.json` each, written after every epoch, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, final
+
+from closegap_core.durable import write_bytes
+
+TrialState = Literal["waiting", "running", "completed", "stopped", "failed"]
+"""stopped: by the scheduler, before its last epoch."""
+OVER = ("completed", "stopped", "failed")
+
+
+@final
+@dataclass(frozen=True)
+class Trial:
+    """One point and how far it came. value: validation ELBO in nats; once completed, of the weights kept."""
+
+    id: int
+    params: dict[str, Any]
+    epochs: int
+    epoch: int = 0
+    value: float | None = None
+    state: TrialState = "waiting"
+    failure: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any]) -> Trial:
+        """What `event` or `to_dict` gave."""
+        return cls(**{name: value for name, value in event.items() if name != "type"})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    def event(self) -> dict[str, Any]:
+        """As an event: {"type": "trial", …}."""
+        return {"type": "trial", **asdict(self)}
+
+    def write(self, folder: Path) -> None:
+        """Write `trial.json`. Raises StorageError."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / "trial.json", json.dumps(asdict(self)).encode())
+
+    def read(self, folder: Path) -> Trial:
+        """This trial as it was last written; itself when it never was."""
+        try:
+            return Trial.of(json.loads((folder / "trial.json").read_text()))
+        except FileNotFoundError:
+            return self
+
+
+def folder_of(trials: Path, number: int) -> Path:
+    """Where a trial keeps its record, its checkpoints and its model."""
+    return trials / f"trial-{number:05d}"

@@ -53,11 +53,12 @@ class ArtifactStore:
     def staging(self, job: str, attempt: int) -> Path:
         """A fresh folder; those that earlier attempts of the job left behind are removed."""
         parent = self.root / "staging"
+        ours = re.compile(rf"{_plain(job)}-([0-9]+)-[0-9a-f]{{8}}")
         with space_for(parent):
             parent.mkdir(parents=True, exist_ok=True)
-            for old in parent.glob(f"{_plain(job)}-*"):
-                number = old.name.removeprefix(f"{job}-").partition("-")[0]
-                if number.isdecimal() and int(number) < attempt:
+            for old in parent.iterdir():
+                found = ours.fullmatch(old.name)
+                if found and int(found.group(1)) < attempt:
                     shutil.rmtree(old, ignore_errors=True)
             folder = parent / f"{job}-{attempt}-{secrets.token_hex(4)}"
             folder.mkdir()

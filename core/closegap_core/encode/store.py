@@ -11,7 +11,7 @@ what it does not name is made again: the finished folder is byte for byte the sa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -74,9 +74,8 @@ class EncodingStore:
         Raises EncodeError when rows in and rows out differ.
         """
         ordered = [self.entries[shard] for shard in sorted(self.entries)]
-        tables = [pq.read_table(self.folder / entry.file, columns=list(Columns._fields)) for entry in ordered]
-        whole = pa.concat_tables(tables)
-        columns = Columns(*(whole[name].to_numpy() for name in Columns._fields))
+        whole = pa.concat_tables([_read(self.folder / entry.file, Columns._fields) for entry in ordered])
+        columns = Columns(*(np.from_dlpack(whole[name].combine_chunks()) for name in Columns._fields))
         if not np.array_equal(columns.row, ids):
             raise EncodeError(
                 f"{len(ids)} rows went in, {len(columns.row)} came out, or others, in {self.folder}"
@@ -131,22 +130,31 @@ class EncodingStore:
 
 def table(ids: np.ndarray, encoding: Encoding, model: str) -> pa.Table:
     """Rows as Parquet holds them: row, mean and log_var (lists of Z), elbo, iterations, model."""
-    return pa.table(
-        {
-            "row": pa.array(ids, pa.int64()),
-            "mean": _lists(encoding.mean),
-            "log_var": _lists(encoding.log_var),
-            "elbo": pa.array(encoding.elbo, pa.float32()),
-            "iterations": pa.array(encoding.iterations, pa.int32()),
-            "model": pa.DictionaryArray.from_arrays(
-                pa.array(np.zeros(len(ids), np.int32)), pa.array([model])
-            ),
-        }
+    latent = encoding.mean.shape[1]
+    name = model.encode()
+    names = pa.StringArray.from_buffers(
+        1, pa.py_buffer(np.array([0, len(name)], np.int32)), pa.py_buffer(name)
     )
+    columns = {
+        "row": _array(ids.astype(np.int64)),
+        "mean": pa.FixedSizeListArray.from_arrays(_array(encoding.mean), latent),
+        "log_var": pa.FixedSizeListArray.from_arrays(_array(encoding.log_var), latent),
+        "elbo": _array(encoding.elbo),
+        "iterations": _array(encoding.iterations),
+        "model": pa.DictionaryArray.from_arrays(_array(np.zeros(len(ids), np.int32)), names),
+    }
+    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
 
-def _lists(values: np.ndarray) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), pa.float32()), values.shape[1])
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=list(columns))
+
+
+def _array(values: np.ndarray) -> pa.Array:
+    """The values, flattened, without a copy. `pa.array` would import pandas, where there is one: a second of CPU."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), flat.size, [None, pa.py_buffer(flat)])
 
 
 def _line(entry: Entry) -> str:

@@ -1,6 +1,131 @@
-"""x"""
+"""Specs run in this process tree, without queue and store: `run`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
+from closegap.cli import output, specfile, words
+from closegap.cli.board import Board, Row, board
+from closegap.cli.command import AsJsonLines, add
+from closegap.cli.errors import JobsFailed, ProcessFailed
+from closegap.cli.exits import ExitCode
+from closegap.cli.follow import note_of
+from closegap.cli.submit import Overrides, SkipData, Source, checked
 
-def register(app: typer.Typer) -> None: ...
+if TYPE_CHECKING:
+    from closegap.kinds import Spec
+
+_STOP_MARGIN_SECONDS = 30.0
+
+
+def run(
+    source: Source,
+    overrides: Overrides = None,
+    skip_data_check: SkipData = False,
+    as_json: AsJsonLines = False,
+) -> ExitCode:
+    """Run a spec or a pipeline here and now, without queue and store; results go to the storage as ever.
+
+    Ctrl-C lets the job write a checkpoint and stop, twice ends it hard; the exit code is then 103.
+    """
+    from closegap.cli.processes import Child, interruptible
+    from closegap.settings import Settings, environment
+
+    specs = checked(specfile.read(source, overrides), skip_data_check)
+    grace = Settings.load().grace_seconds + _STOP_MARGIN_SECONDS
+    with interruptible(), tempfile.TemporaryFile() as log:
+        child = Child(["run"], environment(), log, order=_order(specs))
+        try:
+            jobs = _watch(child.lines(), specs, board(quiet=as_json), as_json)
+            code = child.process.wait()
+        except KeyboardInterrupt:
+            output.say("stopping: the job writes a checkpoint; Ctrl-C again ends it hard")
+            child.stop(grace)
+            return ExitCode.CANCELLED
+        finally:
+            child.stop(0)
+        if code not in set(ExitCode):
+            raise ProcessFailed(
+                f"the process that ran the jobs ended with code {code}; it said:\n{_tail(log)}"
+            )
+    if code == ExitCode.FAILED:
+        raise JobsFailed(_told(jobs))
+    if not as_json:
+        for name, outputs in jobs.items():
+            output.line(f"{name}  {json.dumps(outputs.get('outputs', {}), ensure_ascii=False)}")
+        output.next_commands([("closegap models", "the model registry")])
+    return ExitCode(code)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add(
+        app, "run", run,
+        "closegap run train.yaml",
+        "closegap run train.yaml --set resources.workers=0 --set training.epochs=2",
+        "closegap example train | closegap run - --json",
+    )  # fmt: skip
+
+
+def _order(specs: Sequence[Spec]) -> str:
+    from closegap import spec
+
+    return json.dumps([spec.dump(item) for item in specs])
+
+
+def _watch(
+    lines: Iterator[str], specs: Sequence[Spec], shown: Board, as_json: bool
+) -> dict[str, Mapping[str, Any]]:
+    """Draw the events until there are no more; the last `state` event of each job by name."""
+    names = [spec.name or f"{spec.kind}-{number}" for number, spec in enumerate(specs, 1)]
+    rows = {name: Row(name, name, spec.kind, "queued") for name, spec in zip(names, specs, strict=True)}
+    ends: dict[str, Mapping[str, Any]] = {}
+    with shown:
+        shown.show(list(rows.values()))
+        for line in lines:
+            event = json.loads(line)
+            if as_json:
+                output.json_line(event)
+            name = event["job"]
+            rows[name] = _after(rows[name], event)
+            if event["type"] == "state":
+                ends[name] = event
+            shown.show(list(rows.values()))
+    return ends
+
+
+def _after(row: Row, event: Mapping[str, Any]) -> Row:
+    """The row after an event."""
+    if event["type"] == "state":
+        note = (event.get("error") or {}).get("message", event.get("reason", "")).partition("\n")[0]
+        return replace(row, state=event["to"], note=note)
+    if event["type"] == "progress":
+        left, rate = (event["total"] or 0) - event["done"], event.get("rate")
+        return replace(
+            row, done=event["done"], total=event["total"], unit=event["unit"], rate=rate,
+            eta=left / rate if rate and event["total"] else None,
+        )  # fmt: skip
+    return replace(row, note=note_of(event["type"], event) or row.note)
+
+
+def _told(jobs: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = []
+    for name, event in jobs.items():
+        error = event.get("error")
+        if error is not None:
+            hint = f" (hint: {error['hint']})" if error.get("hint") else ""
+            lines.append(f"  {name}: {error['message']}{hint}")
+        elif event["to"] == "cancelled":
+            lines.append(f"  {name}: did not run: {event.get('reason', '')}")
+    return "\n".join(["not all jobs succeeded:", *lines])
+
+
+def _tail(log: IO[bytes]) -> str:
+    log.seek(0)
+    return words.plain("\n".join(log.read().decode(errors="replace").splitlines()[-10:]))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import IO, final
 
+from closegap import launcher
 from closegap.cli.errors import ProcessFailed
 
-_PR_SET_PDEATHSIG = 1
+_TIED = (sys.executable, "-I", "-S", str(Path(launcher.__file__)))
+"""Receives SIGTERM when the main thread of its parent ends, however that ends, then becomes the given command."""
 
 
 @final
@@ -23,19 +25,34 @@ class Child:
     """A running `python -m closegap_workers …`. Made by the main thread: the kernel watches that thread."""
 
     def __init__(
-        self, arguments: list[str], environment: Mapping[str, str], log: IO[bytes] | None = None
+        self,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        log: IO[bytes] | None = None,
+        order: str | None = None,
     ) -> None:
+        """`log` takes what it writes; with an `order`, given on its stdin, stdout is kept for `lines`."""
         require_workers()
         self._name = arguments[0]
         self.process: subprocess.Popen[bytes] = subprocess.Popen(
-            [sys.executable, "-m", "closegap_workers", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
+            [*_TIED, str(os.getpid()), sys.executable, "-m", "closegap_workers", *arguments],
+            stdin=subprocess.DEVNULL if order is None else subprocess.PIPE,
+            stdout=log if order is None else subprocess.PIPE,
             stderr=log,
             env=dict(environment),
             start_new_session=True,  # Ctrl-C reaches the command alone, which then stops its children in order
-            preexec_fn=_end_with(os.getpid()),
         )
+        if order is not None and self.process.stdin is not None:
+            try:
+                self.process.stdin.write(order.encode())
+                self.process.stdin.close()
+            except BrokenPipeError:
+                return  # it died at once; its exit code says so
+
+    def lines(self) -> Iterator[str]:
+        """What it says, line by line, until it ends."""
+        for line in self.process.stdout or ():
+            yield line.decode()
 
     def check(self) -> None:
         """Raises ProcessFailed when the process has ended."""
@@ -81,16 +98,3 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-
-
-def _end_with(parent: int) -> Callable[[], None]:
-    """Body of the child before exec: SIGTERM when the parent's main thread ends (Linux)."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-    def prepare() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare

@@ -50,7 +50,7 @@ def submit(
     from closegap.cli.connection import actor, open_queue
     from closegap.cli.follow import follow
 
-    specs = _checked(specfile.read(source, overrides), skip_data_check)
+    specs = checked(specfile.read(source, overrides), skip_data_check)
     if priority is not None:
         specs = [spec.model_copy(update={"priority": priority}) for spec in specs]
     queue = open_queue()
@@ -70,7 +70,7 @@ def validate(
     source: Source, overrides: Overrides = None, skip_data_check: SkipData = False, as_json: AsJson = False
 ) -> None:
     """Check a spec file: every problem with its place, the value found and what is accepted. Needs no store."""
-    specs = _checked(specfile.read(source, overrides), skip_data_check)
+    specs = checked(specfile.read(source, overrides), skip_data_check)
     if as_json:
         output.document({"valid": True, "specs": [_shown(spec) for spec in specs]})
         return
@@ -97,6 +97,18 @@ def example(kind: Kind, as_json: AsJson = False) -> None:
         output.line(text.rstrip("\n"))
 
 
+def checked(file: SpecFile, skip_data_check: bool) -> list[Spec]:
+    """The specs of a file, its data looked at. Raises InvalidSpec, UsageError."""
+    specs = file.parse()
+    if not skip_data_check:
+        from closegap.cli.datacheck import problems
+
+        found = problems(specs)
+        if found:
+            raise file.invalid(found)
+    return specs
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     add(
@@ -113,18 +125,6 @@ def register(app: typer.Typer) -> None:
     )  # fmt: skip
     add(app, "schema", schema, "closegap schema train", "closegap schema sweep --json")
     add(app, "example", example, "closegap example train", "closegap example sweep")
-
-
-def _checked(file: SpecFile, skip_data_check: bool) -> list[Spec]:
-    """The specs of a file, its data looked at. Raises InvalidSpec, UsageError."""
-    specs = file.parse()
-    if not skip_data_check:
-        from closegap.cli.datacheck import problems
-
-        found = problems(specs)
-        if found:
-            raise file.invalid(found)
-    return specs
 
 
 def _shown(spec: Spec) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import redis
@@ -65,7 +65,7 @@ class Queue:
         job = self.get(identifier)
         return self._submit(lambda: again(job, self._records), None, actor)
 
-    def _submit(self, build: Any, key: str | None, actor: str) -> list[Job]:
+    def _submit(self, build: Callable[[], Submission], key: str | None, actor: str) -> list[Job]:
         # A key of our own makes a submission whose answer was lost safe to send again.
         kept, key = (0, key) if key else (GENERATED_KEY_SECONDS, f"generated-{secrets.token_hex(16)}")
         if len(key) > 200 or not key.isprintable():
@@ -73,7 +73,7 @@ class Queue:
                 f"the idempotency key `{key[:50]}` is not accepted: up to 200 printable characters"
             )
         while True:
-            submission: Submission = build()
+            submission = build()
             try:
                 ids = self._run("submit", key, submission.digest, kept, actor, submission.text)
             except IdTaken:

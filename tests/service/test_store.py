@@ -17,13 +17,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from redis.exceptions import BusyLoadingError, NoPermissionError, ReadOnlyError, ResponseError
 
 from closegap import embedded
 from closegap.address import LONGEST_SOCKET, Address
 from closegap.embedded import EmbeddedStore
 from closegap.errors import SettingsError, StoreUnavailable
 from closegap.settings import Settings
-from closegap.store import connect, eviction_warning, refuse_old
+from closegap.store import connect, eviction_warning, refuse_old, speaking
 
 
 @pytest.fixture
@@ -272,4 +273,26 @@ def test_a_full_store_does_not_take_a_submission(own_store: EmbeddedStore) -> No
         queue.submit(train)
     client.config_set("maxmemory", "0")
     assert len(queue.jobs().jobs) == 1
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (BusyLoadingError("LOADING"), "is still loading its data"),
+        (ReadOnlyError("You can't write against a read only replica"), "does not take writes"),
+        (
+            ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
+            "No space left on device",
+        ),
+        (NoPermissionError("this user has no permissions"), "does not allow what the queue needs"),
+    ],
+)
+def test_what_a_store_answers_in_trouble_is_put_in_words(
+    own_store: EmbeddedStore, raised: Exception, told: str
+) -> None:
+    client = connect(Settings.load(home=own_store.home))
+    with pytest.raises(StoreUnavailable, match=told) as caught, speaking(client):
+        raise raised
+    assert str(Address.read(own_store.home).socket) in str(caught.value)
     client.close()

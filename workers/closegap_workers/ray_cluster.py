@@ -28,7 +28,12 @@ def joined(context: Context, bundles: int, channel: Channel | None = None) -> It
     """
     if context.ray_address is None:
         raise RequestError("no Ray cluster: RAY_ADDRESS is not set, and resources.workers is not 0")
-    ray.init(address=context.ray_address, namespace=f"closegap-{context.job}", log_to_driver=False)
+    ray.init(
+        address=context.ray_address,
+        namespace=f"closegap-{context.job}",
+        log_to_driver=False,
+        logging_level="WARNING",
+    )
     try:
         context.stream.listen()  # Ray has put its own handler of SIGTERM there
         context.stream.put({"type": "ray", "job": ray.get_runtime_context().get_job_id()})

@@ -6,9 +6,7 @@ from typing import Any, final
 
 import ray.train
 from ray.train.torch import TorchConfig
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
-from ray.train.v2.torch.torch_trainer import TorchTrainer
 from torch import Tensor, distributed, tensor
 
 from closegap.job import Failure
@@ -17,6 +15,7 @@ from closegap_workers.channel import Channel, Event
 from closegap_workers.outcome import WorkError
 from closegap_workers.ray_channel import Remote
 from closegap_workers.ray_cluster import joined
+from closegap_workers.ray_trainer import Trainer
 from closegap_workers.ray_work import perform
 from closegap_workers.runners.runner import Context, Task
 
@@ -59,24 +58,11 @@ class RankChannel(Channel):
         return self._remote.stopped()
 
 
-@final
-class _Trainer(TorchTrainer):
-    """Without Ray's cleaner of placement groups.
-
-    It is a detached actor that asks the dashboard, which our head does not have, and so would outlive a killed
-    attempt. Nothing is lost: the run's placement group belongs to its controller, and goes when that does.
-    """
-
-    def _create_default_callbacks(self) -> list[Any]:
-        callbacks = super()._create_default_callbacks()
-        return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
-
-
 def run(kind: str, context: Context, task: Task) -> Task | None:
     """Run the work of `kind` on `resources.workers` ranks. Raises WorkError, RequestError and what Ray raises."""
     resources = context.spec.resources
     with joined(context, bundles=resources.workers) as post:
-        trainer = _Trainer(
+        trainer = Trainer(
             _rank,
             train_loop_config={"kind": kind, "task": task, "mailbox": post.mailbox},
             scaling_config=ScalingConfig(
@@ -91,7 +77,7 @@ def run(kind: str, context: Context, task: Task) -> Task | None:
                 failure_config=FailureConfig(max_failures=RESTARTS, controller_failure_limit=RESTARTS),
             ),
         )
-        answer = trainer.fit().return_value
+        answer: Task | None = trainer.fit().return_value
         failure = post.failure()
     if failure is not None:
         raise WorkError(Failure.model_validate(failure))

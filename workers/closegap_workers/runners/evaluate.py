@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from closegap.kinds import EvaluateSpec
 from closegap_core.config import DataConfig, EvaluationConfig
 from closegap_core.data import load
-from closegap_core.evaluate import Metrics, evaluate
-from closegap_core.group import Group
 from closegap_workers.channel import Channel
 from closegap_workers.runners.runner import Context, Product, Result, Runner, Task, model_task, trained_config
+
+if TYPE_CHECKING:
+    from closegap_core.group import Group
 
 
 @final
@@ -29,6 +30,9 @@ class EvaluateRunner(Runner):
         return {**task, "evaluation": evaluation, "data": data, "folder": str(context.stage())}
 
     def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
+        # Imported where the work is: the attempt itself starts sooner without torch.
+        from closegap_core.evaluate import Metrics, evaluate
+
         model, roots = Path(task["model"]), [Path(root) for root in task["roots"]]
         config = trained_config(model)
         data = config.data if task["data"] is None else DataConfig.model_validate(task["data"])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from closegap.kinds import ExportSpec
 from closegap_core.config import ExportConfig
 from closegap_core.data import load
-from closegap_core.export.export import export
-from closegap_core.group import Group
 from closegap_workers.channel import Channel
 from closegap_workers.runners.runner import (
     Context,
@@ -20,6 +18,9 @@ from closegap_workers.runners.runner import (
     model_task,
     trained_config,
 )
+
+if TYPE_CHECKING:
+    from closegap_core.group import Group
 
 
 @final
@@ -35,6 +36,9 @@ class ExportRunner(Runner):
         return {**task, "export": spec.export.model_dump(mode="json"), "folder": str(context.stage())}
 
     def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
+        # Imported where the work is: the attempt itself starts sooner without torch.
+        from closegap_core.export.export import export
+
         model, roots = Path(task["model"]), [Path(root) for root in task["roots"]]
         config = trained_config(model)
         dataset = load(config.data, config.model.likelihood.kind, roots)

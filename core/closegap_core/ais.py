@@ -3,7 +3,8 @@
 AIS (Neal 2001) walks from the prior through p(z) p(x|z)^beta, beta from 0 to 1; the mean of its weights is an
 unbiased estimate of p(x), so its logarithm is a lower bound in expectation. Started at an exact posterior sample of
 simulated data and walked backwards it is an upper bound: bidirectional Monte Carlo (Grosse, Ghahramani & Adams 2015;
-Wu et al. 2017). C chains a row, all rows and chains in one decoder pass. Settings as in Cremer, Li & Duvenaud 2018.
+Wu et al. 2017). C chains a row, all rows and chains in one decoder pass. Chains move in ancestral noise, whose prior is
+standard normal however many levels there are; with one level it is z. Settings as in Cremer, Li & Duvenaud 2018.
 """
 
 from __future__ import annotations
@@ -80,9 +81,10 @@ def standard_error(walk: Walk) -> Tensor:
 
 
 def simulate(model: Model, rows: int, seed: int) -> tuple[Tensor, Tensor]:
-    """z ~ p(z) (B, Z) and x ~ p(x|z) (B, X): z is then an exact sample of the posterior of x."""
-    z = seeds.normal((rows, model.generative.latent), model.dtype, seed, seeds.AIS, 1).to(model.device)
-    return z, model.generative.simulate(model.theta.views, z, seeds.generator(seed, seeds.AIS, 2))
+    """Ancestral noise (B, Z) and x (B, X) simulated from it: an exact sample of the posterior of x."""
+    noise = seeds.normal((rows, model.generative.latent), model.dtype, seed, seeds.AIS, 1).to(model.device)
+    z = model.generative.prior_draws(model.theta.views, noise)
+    return noise, model.generative.simulate(model.theta.views, z, seeds.generator(seed, seeds.AIS, 2))
 
 
 def _anneal(model: Model, x: Tensor, z: Tensor, betas: Tensor, settings: AisSettings) -> Iterator[Walk]:

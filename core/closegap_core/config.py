@@ -83,19 +83,33 @@ LikelihoodConfig = Annotated[BernoulliConfig | GaussianConfig, Field(discriminat
 
 
 class LevelConfig(Config):
-    """One latent level, nearest to the data first."""
+    """One latent level, nearest to the data first. Its decoder gives the level below, or the data."""
 
-    latent: PositiveInt = Field(description="Number of latent dimensions Z.")
+    latent: PositiveInt = Field(description="Number of latent dimensions Z of the level.")
     decoder: NetworkConfig = NetworkConfig()
+    units: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        0, description="Deterministic units beside z, in decoder and encoder; none at the top."
+    )
 
 
 class ModelConfig(Config):
-    """The generative model p(x, z): standard normal prior, decoder, likelihood."""
+    """The generative model p(x, z): a standard normal at the top, then level by level down to the likelihood."""
 
     likelihood: LikelihoodConfig
-    levels: tuple[LevelConfig, ...] = Field(
-        min_length=1, max_length=1, description="Exactly one level for now."
+    levels: tuple[LevelConfig, ...] = Field(min_length=1, max_length=10)
+    skip: bool = Field(
+        False, description="Each level sees all levels above it, not only the next; encoders likewise."
     )
+    prior_variance: Literal["predicted", "learned"] = Field(
+        "predicted",
+        description="Of the levels below the top: from the level above, or one vector for all rows.",
+    )
+
+    @model_validator(mode="after")
+    def _top_has_no_units(self) -> ModelConfig:
+        if self.levels[-1].units:
+            raise ValueError(f"the top level cannot have deterministic units, it has {self.levels[-1].units}")
+        return self
 
 
 # --- inference --------------------------------------------------------------------------------------------
@@ -104,11 +118,18 @@ Encoding = Literal["data", "gradient", "error", "estimate"]
 Samples = Annotated[int, Field(ge=1, le=10_000, description="Monte-Carlo samples S of an ELBO estimate.")]
 
 
+Encoders = Annotated[
+    tuple[NetworkConfig, ...] | None,
+    Field(description="One network a level, nearest the data first, in place of `encoder`."),
+]
+
+
 class StandardConfig(Config):
     """The variational auto-encoder's encoder: x to q(z|x) in one pass (Kingma & Welling 2014)."""
 
     method: Literal["standard"] = "standard"
     encoder: NetworkConfig = NetworkConfig()
+    encoders: Encoders = None
     samples: Samples = 1
 
 
@@ -126,6 +147,7 @@ class IterativeConfig(Config):
     )
     update: Literal["direct", "additive", "gated", "learned_sgd", "natural"] = "gated"
     encoder: NetworkConfig = NetworkConfig(connection="highway")
+    encoders: Encoders = None
     iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
         5, description="Inference iterations T in training."
     )
@@ -229,7 +251,9 @@ class EncodeConfig(Config):
     batch_size: PositiveInt = Field(256, description="Rows a session call.")
     shard_rows: PositiveInt = Field(4096, description="Rows a Parquet file.")
     threads: PositiveInt = Field(1, description="CPU threads of a session.")
-    seed: Seed = Field(0, description="Of x ~ Bernoulli(row), drawn where the model was trained on such draws.")
+    seed: Seed = Field(
+        0, description="Of x ~ Bernoulli(row), drawn where the model was trained on such draws."
+    )
 
 
 class TrainConfig(Config):
@@ -239,6 +263,15 @@ class TrainConfig(Config):
     model: ModelConfig
     inference: InferenceConfig
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _one_encoder_a_level(self) -> TrainConfig:
+        encoders = None if isinstance(self.inference, SviConfig) else self.inference.encoders
+        if encoders is not None and len(encoders) != len(self.model.levels):
+            raise ValueError(
+                f"inference.encoders has {len(encoders)} networks for {len(self.model.levels)} levels; give one a level"
+            )
+        return self
 
 
 def canonical(config: BaseModel | Any) -> str:

@@ -21,8 +21,9 @@ from closegap_core.config import EvaluationConfig, RefinementConfig
 from closegap_core.data import Dataset, binarise
 from closegap_core.durable import write_bytes
 from closegap_core.errors import DataError, NumericalError
+from closegap_core.inference.base import start_of
 from closegap_core.inference.svi import refine
-from closegap_core.posterior import Posterior, prior_posterior
+from closegap_core.posterior import Posterior
 from closegap_core.progress import Pace, Progress
 from closegap_core.trained import Trained, read_trained
 from closegap_core.validation import Batch, Draws, batches, curve
@@ -139,7 +140,8 @@ class _Measured:
             raise DataError(f"iteration {self.reported} was not reached")
         self.iwae.add(self._iwae(batch, final_q))
         if self.evaluation.refinement is not None:
-            start = prior_posterior(batch.x.shape[0], self.model.generative.latent, batch.x)
+            noise = self.adam.inference(batch)
+            start = start_of(self.model.generative, self.model.theta.views, batch.x, noise)
             self._refine(batch, start, self.evaluation.refinement, self.from_prior)
             self._refine(batch, final_q, self.evaluation.refinement, self.from_encoder)
 
@@ -231,10 +233,12 @@ def _pictures(
     count = 1 if trained.config.inference.method == "standard" else evaluation.iterations
     walk = model.posteriors(batch.x, draws.inference(batch), count)
     theta = model.theta.views
-    z = seeds.normal((PRIOR_SAMPLES, latent), model.dtype, evaluation.seed, seeds.PRIOR)
+    noise = seeds.normal((PRIOR_SAMPLES, latent), model.dtype, evaluation.seed, seeds.PRIOR)
     return {
         "originals": batch.x.numpy(),
         "reconstructions": torch.stack([model.generative.reconstruct(theta, q.mean) for q in walk]).numpy(),
-        "prior_samples": model.generative.reconstruct(theta, z).numpy(),
+        "prior_samples": model.generative.reconstruct(
+            theta, model.generative.prior_draws(theta, noise)
+        ).numpy(),
         "shape": np.asarray(dataset.shape),
     }

@@ -1,7 +1,8 @@
-"""The generative model p(x, z) = N(z; 0, I) p(x|decoder(z)), and the signals of its ELBO.
+"""The generative model p(x, z) of one or more latent levels, and the signals of its ELBO.
 
 Everything that inference needs is a function of (theta, x, q, noise): the ELBO, its gradient with respect to
-q's parameters by one vector-Jacobian product of the decoder, and the prediction errors. B rows, S samples, Z, X.
+q's parameters by one vector-Jacobian product of the decoder, and the prediction errors. B rows, S samples, Z latent
+dimensions of all levels together, X.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import torch
 from torch import Tensor
 
 from closegap_core.config import ModelConfig
+from closegap_core.hierarchy import Ascent, Descent, Hierarchy, divergence, kl_to
 from closegap_core.likelihoods import LIKELIHOODS
-from closegap_core.networks import Network, Tape
 from closegap_core.ops import TORCH, Ops, Value
 from closegap_core.parameters import Shape
-from closegap_core.posterior import Posterior, kl_to_prior, log_density, log_prior, sample
+from closegap_core.posterior import Posterior, kl_to_prior, log_density, log_normal, log_prior, sample
 
 
 class Wanted(NamedTuple):
@@ -57,27 +58,53 @@ class GenerativeModel:
     """Structure only: parameters theta are passed to every function."""
 
     def __init__(self, config: ModelConfig, width: int) -> None:
-        level = config.levels[0]
-        self.latent, self.width = level.latent, width
+        self.width = width
+        self.hierarchy = Hierarchy(config, width)
+        self.latent = sum(self.hierarchy.latents)
         self.likelihood = LIKELIHOODS[config.likelihood.kind](config.likelihood)
-        self.decoder = Network("decoder", level.decoder, (level.latent,), width)
 
     def shapes(self) -> list[Shape]:
-        return [*self.decoder.shapes(), *self.likelihood.shapes()]
+        return [*self.hierarchy.shapes(), *self.likelihood.shapes()]
 
-    def decode(self, ops: Ops, theta: Mapping[str, Value], z: Value, count: int) -> tuple[Value, list[Tape]]:
-        """z (S, B, Z), S = count -> the decoder's output (S, B, X) and its tapes."""
-        out, tapes = self.decoder.forward(ops, theta, ops.rows(z))
-        return ops.samples(out, count), tapes
+    def levels(self, ops: Ops, q: Posterior) -> list[Posterior]:
+        """q by levels, nearest the data first."""
+        split = self.hierarchy.split
+        return [Posterior(*parts) for parts in zip(split(ops, q.mean), split(ops, q.log_var), strict=True)]
+
+    def initial(
+        self, ops: Ops, theta: Mapping[str, Value], zeros: Value, noise: Value | None, count: int
+    ) -> Posterior:
+        """Where inference starts: q equal to the prior (B, Z); zeros (B, Z).
+
+        Below the top the prior depends on samples: its mean and log-variance averaged over S = count ancestral
+        draws (Marino et al. 2018, section 2.4 of their code's semantics). One level needs no noise.
+        """
+        if self.hierarchy.depth == 1 or noise is None:
+            return Posterior(zeros, zeros)
+        _, prior = self.hierarchy.ancestral(ops, theta, noise + zeros, count)
+        return Posterior(ops.mean_samples(prior.mean), ops.mean_samples(prior.log_var))
+
+    def kl(self, ops: Ops, q: Posterior, descent: Descent) -> list[Value]:
+        """KL of each level in nats, (B,) each, in closed form given the sampled levels above."""
+        by_level = []
+        for level, prior in zip(self.levels(ops, q), descent.priors, strict=True):
+            term = kl_to_prior(ops, level) if prior is None else ops.mean_samples(kl_to(ops, level, prior))
+            by_level.append(term)
+        return by_level
 
     def bound(
         self, ops: Ops, theta: Mapping[str, Value], x: Value, q: Posterior, noise: Value, count: int
     ) -> Bound:
         """The ELBO of each row, its expectation over z estimated with the S = count draws of `noise`."""
-        out, _ = self.decode(ops, theta, sample(ops, q, noise), count)
-        return Bound(
-            ops.mean_samples(self.likelihood.log_likelihood(ops, theta, out, x)), kl_to_prior(ops, q)
-        )
+        descent = self.hierarchy.descend(ops, theta, sample(ops, q, noise), count)
+        return self._bound(ops, theta, x, q, descent)
+
+    def _bound(self, ops: Ops, theta: Mapping[str, Value], x: Value, q: Posterior, descent: Descent) -> Bound:
+        log_likelihood = ops.mean_samples(self.likelihood.log_likelihood(ops, theta, descent.out, x))
+        total, *others = self.kl(ops, q, descent)
+        for other in others:
+            total = total + other
+        return Bound(log_likelihood, total)
 
     def signals(
         self,
@@ -91,17 +118,24 @@ class GenerativeModel:
     ) -> Signals:
         """Signals of the ELBO at q. The gradient is each row's own, so it does not depend on the batch.
 
-        Marino et al. 2018, eqs. 9-12, with the analytic KL term:
+        Marino et al. 2018, eqs. 9-13, with the analytic KL term; for one level
         dL/dmean = E[r] - mean,  dL/dlog_var = E[sigma noise r] / 2 + (1 - sigma^2) / 2,  r = d log p(x|z) / dz.
         """
         z = sample(ops, q, noise)
-        out, tapes = self.decode(ops, theta, z, count)
-        gradient = self._gradient(ops, theta, x, q, noise, out, tapes, count)[0] if wanted.gradient else None
-        error = None
-        if wanted.error:
-            data = ops.mean_samples(self.likelihood.error(ops, theta, out, x))
-            error = Error(data, ops.mean_samples(z))
+        descent = self.hierarchy.descend(ops, theta, z, count)
+        gradient = self._gradient(ops, theta, x, q, noise, descent, count)[0] if wanted.gradient else None
+        error = self._error(ops, theta, x, q, z, descent) if wanted.error else None
         return Signals(gradient, error)
+
+    def _error(
+        self, ops: Ops, theta: Mapping[str, Value], x: Value, q: Posterior, z: Value, descent: Descent
+    ) -> Error:
+        data = ops.mean_samples(self.likelihood.error(ops, theta, descent.out, x))
+        errors = [
+            part if prior is None else (part - prior.mean) * ops.exp(-prior.log_var)
+            for part, prior in zip(self.hierarchy.split(ops, z), descent.priors, strict=True)
+        ]
+        return Error(data, ops.mean_samples(ops.concat(errors)))
 
     def _gradient(
         self,
@@ -110,16 +144,22 @@ class GenerativeModel:
         x: Value,
         q: Posterior,
         noise: Value,
-        out: Value,
-        tapes: list[Tape],
+        descent: Descent,
         count: int,
-    ) -> tuple[Posterior, list[Value]]:
-        score = ops.rows(self.likelihood.score(ops, theta, out, x))
-        dz, deltas = self.decoder.backward(ops, theta, tapes, score)
-        dz = ops.samples(dz, count)
-        mean = ops.mean_samples(dz) - q.mean
+    ) -> tuple[Posterior, Ascent]:
+        score = self.likelihood.score(ops, theta, descent.out, x)
+        levels = self.levels(ops, q)
+        ascent = self.hierarchy.ascend(ops, theta, descent, levels, score, count)
+        dz = ops.concat(ascent.dz)
+        parts = [
+            (level.mean, ops.exp(level.log_var) - 1.0)
+            if prior is None
+            else tuple(ops.mean_samples(term) for term in divergence(ops, level, prior))
+            for level, prior in zip(levels, descent.priors, strict=True)
+        ]
+        mean = ops.mean_samples(dz) - ops.concat([error for error, _ in parts])
         scaled = ops.mean_samples(dz * noise) * ops.exp(q.log_var * 0.5)
-        return Posterior(mean, (scaled + 1.0 - ops.exp(q.log_var)) * 0.5), deltas
+        return Posterior(mean, (scaled - ops.concat([excess for _, excess in parts])) * 0.5), ascent
 
     def learn(
         self,
@@ -134,40 +174,58 @@ class GenerativeModel:
         """As `signals`, and adds scale * d(sum of ELBOs)/dtheta to `grads` from the same pass; the gradient always."""
         count = noise.shape[0]
         z = sample(TORCH, q, noise)
-        out, tapes = self.decode(TORCH, theta, z, count)
-        gradient, deltas = self._gradient(TORCH, theta, x, q, noise, out, tapes, count)
-        self.decoder.accumulate(grads, tapes, deltas, scale / count)
-        self.likelihood.accumulate(grads, theta, out, x, scale / count)
-        likelihood = self.likelihood.log_likelihood(TORCH, theta, out, x).mean(0)
-        error = None
-        if wanted.error:
-            error = Error(self.likelihood.error(TORCH, theta, out, x).mean(0), z.mean(0))
-        return Signals(gradient, error), Bound(likelihood, kl_to_prior(TORCH, q))
+        descent = self.hierarchy.descend(TORCH, theta, z, count)
+        gradient, ascent = self._gradient(TORCH, theta, x, q, noise, descent, count)
+        self.hierarchy.accumulate(theta, grads, descent, ascent, self.levels(TORCH, q), TORCH, scale / count)
+        self.likelihood.accumulate(grads, theta, descent.out, x, scale / count)
+        error = self._error(TORCH, theta, x, q, z, descent) if wanted.error else None
+        return Signals(gradient, error), self._bound(TORCH, theta, x, q, descent)
 
     def log_weights(self, theta: Mapping[str, Tensor], x: Tensor, q: Posterior, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z) in nats for z from q by noise (S, B, Z): (S, B) (Burda et al. 2016, eq. 8)."""
         z = sample(TORCH, q, noise)
-        out, _ = self.decode(TORCH, theta, z, noise.shape[0])
-        log_likelihood: Tensor = self.likelihood.log_likelihood(TORCH, theta, out, x)
-        return log_likelihood + log_prior(z) - log_density(noise, q.log_var)
+        descent = self.hierarchy.descend(TORCH, theta, z, noise.shape[0])
+        total: Tensor = self.likelihood.log_likelihood(TORCH, theta, descent.out, x)
+        for part, prior in zip(self.hierarchy.split(TORCH, z), descent.priors, strict=True):
+            total = total + (
+                log_prior(part) if prior is None else log_normal(part, prior.mean, prior.log_var)
+            )
+        return total - log_density(noise, q.log_var)
 
-    def likelihood_gradient(self, theta: Mapping[str, Tensor], x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(x|z) in nats (S, B) and its gradient with respect to z (S, B, Z)."""
-        out, tapes = self.decode(TORCH, theta, z, z.shape[0])
-        score = self.likelihood.score(TORCH, theta, out, x).reshape(-1, self.width)
-        gradient: Tensor = self.decoder.backward(TORCH, theta, tapes, score)[0]  # type: ignore[assignment]
-        log_likelihood: Tensor = self.likelihood.log_likelihood(TORCH, theta, out, x)
-        return log_likelihood, gradient.view_as(z)
+    def likelihood_gradient(
+        self, theta: Mapping[str, Tensor], x: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """log p(x|z(noise)) in nats (S, B) and its gradient with respect to standard normal noise (S, B, Z).
 
+        Ancestral noise has a standard normal prior whatever the levels; with one level it is z itself.
+        """
+        if self.hierarchy.depth == 1:
+            descent = self.hierarchy.descend(TORCH, theta, noise, noise.shape[0])
+            score = self.likelihood.score(TORCH, theta, descent.out, x)
+            gradient: Tensor = self.hierarchy.ascend(TORCH, theta, descent, [], score, noise.shape[0]).dz[0]
+            return self.likelihood.log_likelihood(TORCH, theta, descent.out, x), gradient
+        with torch.enable_grad():
+            leaf = noise.detach().requires_grad_()
+            z, _ = self.hierarchy.ancestral(TORCH, theta, leaf, leaf.shape[0])
+            out = self.hierarchy.descend(TORCH, theta, z, leaf.shape[0]).out
+            log_likelihood: Tensor = self.likelihood.log_likelihood(TORCH, theta, out, x)
+            [gradient] = torch.autograd.grad(log_likelihood.sum(), leaf)
+        return log_likelihood.detach(), gradient
+
+    @torch.no_grad()
+    def prior_draws(self, theta: Mapping[str, Tensor], noise: Tensor) -> Tensor:
+        """z ~ p(z) from standard normal noise: (R, Z) -> (R, Z)."""
+        z: Tensor = self.hierarchy.ancestral(TORCH, theta, noise[None], 1)[0][0]
+        return z
+
+    @torch.no_grad()
     def simulate(self, theta: Mapping[str, Tensor], z: Tensor, generator: torch.Generator) -> Tensor:
         """x ~ p(x|z): (R, Z) -> (R, X)."""
-        with torch.no_grad():
-            out, _ = self.decoder.forward(TORCH, theta, z)
-            return self.likelihood.sample(theta, out, generator)
+        out = self.hierarchy.descend(TORCH, theta, z[None], 1).out[0]
+        return self.likelihood.sample(theta, out, generator)
 
+    @torch.no_grad()
     def reconstruct(self, theta: Mapping[str, Tensor], z: Tensor) -> Tensor:
         """E[x|z]: (R, Z) -> (R, X)."""
-        with torch.no_grad():
-            out, _ = self.decoder.forward(TORCH, theta, z)
-            mean: Tensor = self.likelihood.mean(TORCH, out)
-            return mean
+        mean: Tensor = self.likelihood.mean(TORCH, self.hierarchy.descend(TORCH, theta, z[None], 1).out[0])
+        return mean

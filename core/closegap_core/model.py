@@ -36,7 +36,7 @@ class Model:
     ) -> None:
         self.config, self.width, self.dtype, self.device = config, width, dtype, device
         self.generative = GenerativeModel(config.model, width)
-        self.method = METHODS[config.inference.method](config.inference, self.generative.latent, width)
+        self.method = METHODS[config.inference.method](config.inference, self.generative.hierarchy)
         generator = seeds.generator(config.training.seed, seeds.INITIAL)
         self.theta = Flat(self.generative.shapes(), generator, dtype, device)
         self.phi = Flat(self.method.shapes(), generator, dtype, device)

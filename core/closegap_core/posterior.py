@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from closegap_core.ops import Ops, Value
@@ -20,12 +19,6 @@ class Posterior(NamedTuple):
 
     mean: Value
     log_var: Value
-
-
-def prior_posterior(batch: int, latent: int, like: Tensor) -> Posterior:
-    """q equal to the standard normal prior, where inference starts: zeros (B, Z)."""
-    zeros = torch.zeros(batch, latent, dtype=like.dtype, device=like.device)
-    return Posterior(zeros, zeros)
 
 
 def sample(ops: Ops, q: Posterior, noise: Value) -> Value:
@@ -49,3 +42,8 @@ def log_density(noise: Tensor, log_var: Tensor) -> Tensor:
 def log_prior(z: Tensor) -> Tensor:
     """log N(z; 0, I) in nats: (S, B, Z) -> (S, B)."""
     return -0.5 * (z.square() + LOG_TWO_PI).sum(-1)
+
+
+def log_normal(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """log N(z; mean, exp(log_var)) in nats: (S, B, Z) -> (S, B)."""
+    return -0.5 * ((z - mean).square() * (-log_var).exp() + log_var + LOG_TWO_PI).sum(-1)

@@ -28,7 +28,7 @@ def linear(latent: int, log_var: float) -> Model:
 
 
 def log_evidence(model: Model, x: Tensor) -> Tensor:
-    weight, bias = model.theta.views["decoder.0.weight"], model.theta.views["decoder.0.bias"]
+    weight, bias = model.theta.views["decoder.1.0.weight"], model.theta.views["decoder.1.0.bias"]
     variance = model.theta.views["likelihood.log_var"].exp()
     covariance = weight @ weight.T + variance * torch.eye(WIDTH, dtype=torch.float64)
     return torch.distributions.MultivariateNormal(bias, covariance).log_prob(x)

@@ -47,6 +47,14 @@ def _config(likelihood: Any = "bernoulli", decoder: Any = None, **inference: Any
     )
 
 
+def _levels(skip: bool = False, prior_variance: str = "predicted", **inference: Any) -> TrainConfig:
+    config = _config(**inference).model_dump()
+    network = {"hidden": [16]}
+    levels = [{"latent": 4, "units": 3, "decoder": network}, {"latent": 2, "decoder": network}]
+    config["model"] |= {"levels": levels, "skip": skip, "prior_variance": prior_variance}
+    return TrainConfig.model_validate(config)
+
+
 def trained(folder: Path, config: TrainConfig, dataset: Dataset, steps: int = 15) -> Path:
     """A bundle of a model that has learned for a few steps."""
     torch.set_num_threads(1)
@@ -95,6 +103,10 @@ FAMILY = {
     "tanh": _config(decoder={"hidden": [24], "activation": "tanh"}),
     "sigmoid": _config(decoder={"hidden": [24], "activation": "sigmoid"}),
     "linear": _config(decoder={"hidden": []}, encoder={"hidden": []}),
+    "natural": _config(update="natural", encode=["data", "estimate"]),
+    "two levels": _levels(),
+    "skip": _levels(skip=True, encode=["data", "gradient", "error"]),
+    "learned variance": _levels(prior_variance="learned"),
 }
 
 
@@ -173,7 +185,7 @@ def test_a_perturbed_weight_fails_the_gate_and_leaves_nothing(
 ) -> None:
     def wrong(model: Model, *args: Any) -> onnx.ModelProto:
         built = build(model, *args)
-        tensor = next(t for t in built.graph.initializer if t.name.startswith(f"{weight}.1.weight"))
+        tensor = next(t for t in built.graph.initializer if t.name.startswith(f"{weight}.1.1.weight"))
         values = numpy_helper.to_array(tensor).copy()
         values[0] += 0.05
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
@@ -199,8 +211,8 @@ def test_the_gate_reports_what_differs(tmp_path: Path) -> None:
     ).SerializeToString()
     rows = dataset.valid.rows[:40]
     assert not any(check.failures for check in Gate(content, model, oracle, noise, rows).checks())
-    model.phi.views["encoder.0.bias"][0] += 0.1
-    oracle.phi.views["encoder.0.bias"][0] += 0.1
+    model.phi.views["encoder.1.0.bias"][0] += 0.1
+    oracle.phi.views["encoder.1.0.bias"][0] += 0.1
     failures = [f for check in Gate(content, model, oracle, noise, rows).checks() for f in check.failures]
     assert any(f.startswith("one step after 0: row error") for f in failures)
     assert any(f.startswith("3 iterations: row error") for f in failures)

@@ -52,7 +52,7 @@ def test_log_likelihood_is_the_distribution_s(case: Any) -> None:
 
 
 def test_mean_is_the_distribution_s(case: Any) -> None:
-    config, likelihood, params = case
+    config, likelihood, _ = case
     out, _ = values()
     torch.testing.assert_close(
         likelihood.mean(TORCH, out), distribution(config, out).mean, rtol=1e-12, atol=0

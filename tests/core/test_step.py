@@ -12,11 +12,12 @@ from closegap_core import seeds
 from closegap_core.config import TrainConfig
 from closegap_core.generative import Wanted
 from closegap_core.inference.amortized import Amortized
+from closegap_core.inference.base import start_of
 from closegap_core.model import Model
 from closegap_core.ops import TORCH
-from closegap_core.posterior import Posterior, prior_posterior
+from closegap_core.posterior import Posterior
 
-WIDTH, LATENT, ROWS, SAMPLES = 5, 3, 4, 2
+WIDTH, LATENT, ROWS, SAMPLES = 5, 6, 4, 2
 LIKELIHOODS: list[Any] = ["bernoulli", "gaussian", {"kind": "gaussian", "mean": "sigmoid", "log_var": -1.0}]
 ENCODINGS = [
     ["data"],
@@ -29,22 +30,29 @@ ENCODINGS = [
 ]
 
 
-def make(likelihood: Any = "bernoulli", decoder: Any = None, **inference: Any) -> Model:
+HIERARCHIES: dict[str, dict[str, Any]] = {
+    "markov": {"levels": [{"latent": 4, "units": 2}, {"latent": 2}]},
+    "skip": {"levels": [{"latent": 2, "units": 2}, {"latent": 2, "units": 1}, {"latent": 2}], "skip": True},
+    "learned": {"levels": [{"latent": 3}, {"latent": 3}], "prior_variance": "learned"},
+}
+
+
+def make(likelihood: Any = "bernoulli", decoder: Any = None, model: Any = None, **inference: Any) -> Model:
+    """A small float64 model away from its initial values; all levels together have LATENT dimensions."""
     inference = {"method": "iterative", "iterations": 3, "encoder": {"hidden": [6, 8]}, **inference}
+    model = model or {"levels": [{"latent": LATENT}]}
+    levels = [{"decoder": decoder or {"hidden": [7, 6]}, **level} for level in model["levels"]]
     config = TrainConfig.model_validate(
         {
             "data": {"source": "digits"},
-            "model": {
-                "likelihood": likelihood,
-                "levels": [{"latent": LATENT, "decoder": decoder or {"hidden": [7, 6]}}],
-            },
+            "model": {"likelihood": likelihood, **model, "levels": levels},
             "inference": inference,
         }
     )
-    model = Model(config, WIDTH, torch.float64)
-    for i, tensor in enumerate(model.parameters().values()):
+    built = Model(config, WIDTH, torch.float64)
+    for i, tensor in enumerate(built.parameters().values()):
         tensor += 0.2 * seeds.normal(tuple(tensor.shape), torch.float64, 7, i)
-    return model
+    return built
 
 
 def rows() -> Tensor:
@@ -109,7 +117,7 @@ def autograd_learn(model: Model, x: Tensor) -> dict[str, Tensor]:
     theta = {name: tensor.clone().requires_grad_() for name, tensor in model.theta.views.items()}
     phi = {name: tensor.clone().requires_grad_() for name, tensor in model.phi.views.items()}
     frozen = {name: tensor.detach() for name, tensor in theta.items()}
-    q, total = prior_posterior(ROWS, LATENT, x), torch.zeros((), dtype=torch.float64)
+    q, total = start_of(model.generative, frozen, x, noise), torch.zeros((), dtype=torch.float64)
     for t in range(method.iterations):
         leaves = [part.detach().clone().requires_grad_() for part in q]
         gradient = torch.autograd.grad(elbo_sum(model, frozen, x, *leaves, t=t), leaves)
@@ -117,7 +125,7 @@ def autograd_learn(model: Model, x: Tensor) -> dict[str, Tensor]:
         signals = model.generative.signals(
             TORCH, frozen, x, fixed, noise(t), SAMPLES, Wanted(False, method.wanted.error)
         )._replace(gradient=Posterior(*gradient) if method.wanted.gradient else None)
-        q = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, fixed).step.q
+        q = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, fixed).q
         total = total + elbo_sum(model, frozen, x, *q, t=t + 1)
     last = elbo_sum(model, theta, x, *(part.detach() for part in q), t=method.iterations)
     grads = dict(zip(theta, torch.autograd.grad(last / ROWS, list(theta.values())), strict=True))
@@ -133,7 +141,8 @@ def assert_learns_like_autograd(model: Model) -> None:
     assert got.keys() == expected.keys()
     for name, want in expected.items():
         torch.testing.assert_close(got[name], want, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
-    assert all(float(grad.abs().max()) > 0 for grad in got.values()), "a parameter that nothing reaches"
+    unreached = [name for name, grad in got.items() if float(grad.abs().max()) == 0]
+    assert not unreached, "parameters that nothing reaches"
 
 
 @pytest.mark.parametrize("encode", ENCODINGS, ids="+".join)
@@ -151,6 +160,53 @@ def test_step_of_every_update_and_connection(hidden: list[int], connection: str,
     assert_learns_like_autograd(make(decoder=network, encoder=network, update=update))
 
 
+@pytest.mark.parametrize("encode", [e for e in ENCODINGS if "data" in e], ids="+".join)
+@pytest.mark.parametrize("update", ["direct", "gated", "natural"])
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
+def test_step_of_every_hierarchy(hierarchy: str, update: str, encode: list[str]) -> None:
+    assert_learns_like_autograd(make(model=HIERARCHIES[hierarchy], encode=encode, update=update))
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=["bernoulli", "gaussian", "gaussian-sigmoid"])
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
+def test_gradient_of_a_hierarchical_q_equals_autograd(hierarchy: str, likelihood: Any) -> None:
+    model = make(likelihood, model=HIERARCHIES[hierarchy])
+    x, q = rows(), somewhere()
+    signals = model.generative.signals(TORCH, model.theta.views, x, q, noise(0), SAMPLES, Wanted(True, False))
+    leaves = [part.clone().requires_grad_() for part in q]
+    expected = torch.autograd.grad(elbo_sum(model, model.theta.views, x, *leaves, t=0), leaves)
+    assert signals.gradient is not None
+    for got, want in zip(signals.gradient, expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
+def test_elbo_of_a_hierarchy_is_the_mean_log_weight(hierarchy: str) -> None:
+    """The closed-form KL against the sampled one, over many draws."""
+    model = make(model=HIERARCHIES[hierarchy])
+    x, q = rows(), somewhere()
+    draws = seeds.normal((40_000, ROWS, LATENT), torch.float64, 2)
+    bound = model.bound(x, q, draws).elbo
+    weights = model.generative.log_weights(model.theta.views, x, q, draws)
+    error = weights.std(0) / len(draws) ** 0.5
+    assert bool(((weights.mean(0) - bound).abs() < 5 * error).all())
+
+
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
+def test_inference_starts_at_the_prior(hierarchy: str) -> None:
+    model = make(model=HIERARCHIES[hierarchy])
+    start = start_of(model.generative, model.theta.views, rows(), noise)
+    top = model.generative.hierarchy.latents[-1]
+    assert float(start.mean[:, -top:].abs().max()) == 0
+    assert float(start.log_var[:, -top:].abs().max()) == 0
+    z, prior = model.generative.hierarchy.ancestral(TORCH, model.theta.views, noise(0), SAMPLES)
+    torch.testing.assert_close(start.mean, prior.mean.mean(0))
+    descent = model.generative.hierarchy.descend(TORCH, model.theta.views, z, SAMPLES)
+    assert descent.priors[0] is not None
+    below = prior.mean[..., : model.generative.hierarchy.latents[0]]
+    torch.testing.assert_close(below, descent.priors[0].mean, rtol=1e-12, atol=1e-12)
+
+
 def test_step_of_the_standard_encoder_is_the_vae_gradient() -> None:
     model = _standard()
     x = rows()
@@ -158,9 +214,9 @@ def test_step_of_the_standard_encoder_is_the_vae_gradient() -> None:
     params = {name: tensor.clone().requires_grad_() for name, tensor in model.parameters().items()}
     h = x - 0.5
     for i in range(2):
-        weight = params[f"encoder.{i}.weight" if i else "encoder.0.weight_0"]
-        h = torch.nn.functional.elu(h @ weight.T + params[f"encoder.{i}.bias"])
-    mean, log_var = (h @ params["encoder.2.weight"].T + params["encoder.2.bias"]).chunk(2, -1)
+        weight = params[f"encoder.1.{i}.weight" if i else "encoder.1.0.weight_0"]
+        h = torch.nn.functional.elu(h @ weight.T + params[f"encoder.1.{i}.bias"])
+    mean, log_var = (h @ params["encoder.1.2.weight"].T + params["encoder.1.2.bias"]).chunk(2, -1)
     loss = elbo_sum(model, params, x, mean, log_var, t=1) / ROWS
     for name, want in zip(params, torch.autograd.grad(loss, list(params.values())), strict=True):
         got = {**model.theta.grads, **model.phi.grads}[name]

@@ -47,7 +47,12 @@ def is_iterative(model: Model) -> bool:
 def reads_noise(model: Model) -> bool:
     """Whether iterations look at samples of z, so that the file has the input `noise`."""
     method = amortized(model)
-    return method.wanted.gradient or method.wanted.error
+    return method.wanted.gradient or method.wanted.error or starts_from_samples(model)
+
+
+def starts_from_samples(model: Model) -> bool:
+    """Whether q of iteration 0 depends on samples: below the top level it is the prior's mean over them."""
+    return model.generative.hierarchy.depth > 1 and is_iterative(model)
 
 
 def amortized(model: Model) -> Amortized:
@@ -76,16 +81,16 @@ def build(model: Model, noise: FixedNoise, iterations: int) -> onnx.ModelProto:
     )
     constant = method.constant(ops, phi, x)
     draws = graph.default("noise", noise.iterations) if reads_noise(model) else None
+    count = len(noise.iterations)
 
     def step(q: Sequence[Symbol]) -> Posterior:
         signals, now = Signals(None, None), Posterior(*q)
-        if draws is not None:
-            count = len(noise.iterations)
+        if draws is not None and (method.wanted.gradient or method.wanted.error):
             signals = model.generative.signals(ops, theta, x, now, draws, count, method.wanted)
-        return method.update(ops, phi, constant, signals, now).step.q
+        return method.update(ops, phi, constant, signals, now).q
 
-    zeros = graph.zeros(x, method.latent)
-    start = Posterior(zeros, zeros)
+    zeros, samples = graph.zeros(x, method.latent), draws if starts_from_samples(model) else None
+    start = model.generative.initial(ops, theta, zeros, samples, count)
     if is_iterative(model):
         trips = graph.default("iterations", np.array(iterations, np.int64))
         q = Posterior(*graph.loop(trips, start, step))

@@ -23,9 +23,10 @@ from torch import Tensor
 from closegap_core.encode.encoder import Encoder, Encoding
 from closegap_core.export.encoder import FixedNoise, amortized, is_iterative
 from closegap_core.generative import Signals, Wanted
+from closegap_core.inference.base import start_of
 from closegap_core.model import Model
 from closegap_core.ops import TORCH
-from closegap_core.posterior import Posterior, prior_posterior
+from closegap_core.posterior import Posterior
 
 STEP_LIMIT, MEDIAN_LIMIT, ELBO_LIMIT = 1e-5, 1e-5, 1e-3
 """Of the worst row after one iteration, of the median row after several, of the worst row's ELBO."""
@@ -158,7 +159,7 @@ class Gate:
     def _walk(self, model: Model, autograd: bool) -> list[Posterior]:
         """q of iterations 0 (the prior) to the last that is checked."""
         x = torch.from_numpy(self.rows).to(model.dtype)
-        walk = [prior_posterior(len(x), model.generative.latent, x)]
+        walk = [start_of(model.generative, model.theta.views, x, lambda t: self._draws(model))]
         for _ in range(self.iterations[-1]):
             walk.append(_next(model, x, walk[-1], self._draws(model), autograd))
         return walk
@@ -187,7 +188,7 @@ def _next(model: Model, x: Tensor, q: Posterior, draws: Tensor, autograd: bool) 
             signals = model.generative.signals(TORCH, theta, x, q, draws, len(draws), wanted)
         if gradient is not None:
             signals = signals._replace(gradient=gradient)
-        return method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, q).step.q
+        return method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, q).q
 
 
 def _posterior(encoding: Encoding, dtype: torch.dtype) -> Posterior:

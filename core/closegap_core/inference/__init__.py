@@ -6,22 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 from closegap_core.config import IterativeConfig, StandardConfig
+from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.amortized import Amortized
 from closegap_core.inference.base import InferenceMethod
 from closegap_core.inference.svi import Svi
 
 
-def _standard(config: StandardConfig, latent: int, width: int) -> InferenceMethod:
+def _standard(config: StandardConfig, hierarchy: Hierarchy) -> InferenceMethod:
     as_iterative = IterativeConfig(
-        encode=("data",), normalise="none", update="direct", iterations=1, encoder=config.encoder
+        encode=("data",),
+        normalise="none",
+        update="direct",
+        iterations=1,
+        encoder=config.encoder,
+        encoders=config.encoders,
     )
-    return Amortized(as_iterative, latent, width)
+    return Amortized(as_iterative, hierarchy)
 
 
-METHODS: dict[str, Callable[[Any, int, int], InferenceMethod]] = {
+METHODS: dict[str, Callable[[Any, Hierarchy], InferenceMethod]] = {
     "standard": _standard,
     "iterative": Amortized,
-    "svi": lambda config, latent, width: Svi(config, latent),
+    "svi": Svi,
 }
 
 __all__ = ["METHODS", "InferenceMethod"]

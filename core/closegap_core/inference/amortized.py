@@ -7,20 +7,20 @@ The standard encoder is the iterative one with only the data encoded, a direct u
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from closegap_core.config import IterativeConfig
 from closegap_core.generative import Bound, GenerativeModel, Signals, Wanted
-from closegap_core.inference.base import InferenceMethod, Noise, Parameters
-from closegap_core.networks import Network, Tape, stack
-from closegap_core.normalisation import NORMALISATIONS
+from closegap_core.hierarchy import Hierarchy
+from closegap_core.inference.base import InferenceMethod, Noise, Parameters, start_of
+from closegap_core.inference.level import LevelEncoder, LevelStep, by_level
+from closegap_core.networks import stack
 from closegap_core.ops import TORCH, Ops, Value
 from closegap_core.parameters import Shape
-from closegap_core.posterior import Posterior, prior_posterior
-from closegap_core.updates import UPDATES, Step
+from closegap_core.posterior import Posterior
 
 CENTRE = 0.5
 """Subtracted from data before it is encoded: images lie in [0, 1]."""
@@ -29,74 +29,79 @@ BACKWARD_ROWS = 4096
 
 
 class Iteration(NamedTuple):
-    """One update of q and what its backward needs."""
+    """One update of q, all levels together, and what each level's backward needs."""
 
-    step: Step
-    tapes: list[Tape]
+    q: Posterior
+    levels: tuple[LevelStep, ...]
+
+
+class Learned(NamedTuple):
+    """An iteration and the gradient of the ELBO at the q it reached."""
+
+    iteration: Iteration
+    gradient: Posterior
 
 
 @final
 class Amortized(InferenceMethod):
     """Structure only: parameters phi are passed to every function."""
 
-    def __init__(self, config: IterativeConfig, latent: int, width: int) -> None:
-        self.iterations, self.latent = config.iterations, latent
-        self.encodes = frozenset(config.encode)
-        self.update_rule = UPDATES[config.update]
+    def __init__(self, config: IterativeConfig, hierarchy: Hierarchy) -> None:
+        self.iterations, self.hierarchy = config.iterations, hierarchy
+        self.latent = sum(hierarchy.latents)
+        networks = config.encoders or (config.encoder,) * hierarchy.depth
+        self.levels = tuple(LevelEncoder(config, network, hierarchy, i) for i, network in enumerate(networks))
         self.wanted = Wanted(
-            gradient="gradient" in self.encodes or self.update_rule.needs_gradient,
-            error="error" in self.encodes,
-        )
-        self.normalisation = NORMALISATIONS[config.normalise]
-        factor = self.normalisation.factor
-        signals = (
-            2 * latent * factor * ("gradient" in self.encodes)
-            + (width + latent) * factor * self.wanted.error
-            + 2 * latent * ("estimate" in self.encodes)
-        )
-        self.has_signals = signals > 0
-        heads = self.update_rule.heads
-        self.encoder = Network(
-            "encoder", config.encoder, (width * ("data" in self.encodes), signals), heads * latent, heads
+            gradient="gradient" in config.encode or self.levels[0].rule.needs_gradient,
+            error="error" in config.encode,
         )
 
     def shapes(self) -> Sequence[Shape]:
-        return self.encoder.shapes()
+        return [shape for level in self.levels for shape in level.network.shapes()]
 
-    def constant(self, ops: Ops, phi: Mapping[str, Value], x: Value) -> Value | None:
-        """The part of the first layer that depends on x alone, (B, k H); None where data is not encoded."""
-        return self.encoder.partial(ops, phi, 0, x - CENTRE) if "data" in self.encodes else None
-
-    def encode(self, ops: Ops, signals: Signals, q: Posterior) -> Value | None:
-        """The encoder's varying input (B, R): normalised gradients and errors, then the estimate as it is."""
-        blocks: list[Value] = []
-        if signals.gradient is not None and "gradient" in self.encodes:
-            blocks += [self.normalisation.apply(ops, block) for block in signals.gradient]
-        if signals.error is not None:
-            blocks += [self.normalisation.apply(ops, block) for block in signals.error]
-        if "estimate" in self.encodes:
-            blocks += [q.mean, q.log_var]
-        return ops.concat(blocks) if blocks else None
+    def constant(self, ops: Ops, phi: Mapping[str, Value], x: Value) -> tuple[Value | None, ...]:
+        """What each level's first layer makes of x alone, (B, k H); None where it does not see the data."""
+        if not any(level.sees_data for level in self.levels):
+            return (None,) * len(self.levels)
+        centred = x - CENTRE
+        return tuple(
+            level.network.partial(ops, phi, 0, centred) if level.sees_data else None for level in self.levels
+        )
 
     def update(
-        self, ops: Ops, phi: Mapping[str, Value], constant: Value | None, signals: Signals, q: Posterior
+        self,
+        ops: Ops,
+        phi: Mapping[str, Value],
+        constant: tuple[Value | None, ...],
+        signals: Signals,
+        q: Posterior,
     ) -> Iteration:
-        """One inference iteration: q and the signals at q -> the next q (Marino et al. 2018, eq. 6)."""
-        heads, tapes = self.encoder.forward(ops, phi, self.encode(ops, signals, q), constant)
-        return Iteration(self.update_rule.apply(ops, heads, q, signals.gradient, self.latent), tapes)
+        """One inference iteration, level by level from the data up: q and the signals at q -> the next q."""
+        estimates = [
+            Posterior(*parts)
+            for parts in zip(
+                self.hierarchy.split(ops, q.mean), self.hierarchy.split(ops, q.log_var), strict=True
+            )
+        ]
+        shares = by_level(ops, self.hierarchy, signals)
+        upward: list[Value] = []
+        steps: list[LevelStep] = []
+        for level, known, share, estimate in zip(self.levels, constant, shares, estimates, strict=True):
+            steps.append(level.update(ops, phi, known, share, estimate, upward))
+            upward.append(steps[-1].upward)
+        mean = ops.concat([step.step.q.mean for step in steps])
+        return Iteration(Posterior(mean, ops.concat([step.step.q.log_var for step in steps])), tuple(steps))
 
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:
-        q, t = prior_posterior(x.shape[0], self.latent, x), 0
+        q, t = start_of(generative, theta, x, noise), 0
         with torch.no_grad():
             constant = self.constant(TORCH, phi, x)
         while True:
             yield q
             with torch.no_grad():
-                q = self.update(
-                    TORCH, phi, constant, self._signals(generative, theta, x, q, noise, t), q
-                ).step.q
+                q = self.update(TORCH, phi, constant, self._signals(generative, theta, x, q, noise, t), q).q
             t += 1
 
     def _signals(
@@ -118,19 +123,21 @@ class Amortized(InferenceMethod):
         noise: Noise,
         scale: float,
     ) -> Bound:
-        q = prior_posterior(x.shape[0], self.latent, x)
+        q = start_of(generative, theta, x, noise)
         constant = self.constant(TORCH, phi, x)
         signals = self._signals(generative, theta, x, q, noise, 0)
         everything = Wanted(gradient=True, error=self.wanted.error)
-        kept: list[tuple[Iteration, Tensor]] = []
+        kept: list[Learned] = []
         for t in range(1, self.iterations + 1):
             iteration = self.update(TORCH, phi, constant, signals, q)
-            q, draw = iteration.step.q, noise(t)
+            q, draw = iteration.q, noise(t)
             if t < self.iterations:
                 signals = generative.signals(TORCH, theta, x, q, draw, draw.shape[0], everything)
             else:
                 signals, bound = generative.learn(theta, grads[0], x, q, draw, scale, everything)
-            kept.append((iteration, self.update_rule.delta(iteration.step, _gradient(signals))))
+            if signals.gradient is None:
+                raise TypeError("the gradient of the ELBO was not computed")
+            kept.append(Learned(iteration, signals.gradient))
             if t == self.iterations or (len(kept) + 1) * x.shape[0] > BACKWARD_ROWS:
                 self._backward(phi, grads[1], x, kept, scale / self.iterations)
                 kept = []
@@ -138,20 +145,47 @@ class Amortized(InferenceMethod):
         return bound
 
     def _backward(
-        self,
-        phi: Parameters,
-        grads: Parameters,
-        x: Tensor,
-        kept: list[tuple[Iteration, Tensor]],
-        scale: float,
+        self, phi: Parameters, grads: Parameters, x: Tensor, kept: list[Learned], scale: float
     ) -> None:
-        tapes = stack([iteration.tapes for iteration, _ in kept])
-        deltas = self.encoder.backward(TORCH, phi, tapes, torch.cat([d for _, d in kept]), to_input=False)[1]
-        constants = [x - CENTRE] if "data" in self.encodes else []
-        self.encoder.accumulate(grads, tapes, deltas, scale, constants)
+        """From the top level down: a level's upward signal carries gradient from the encoders above it."""
+        split = self.hierarchy.split
+        gradient = _join([learned.gradient for learned in kept])
+        means, log_vars = split(TORCH, gradient.mean), split(TORCH, gradient.log_var)
+        returned: list[Tensor | None] = [None] * len(self.levels)
+        for level in reversed(self.levels):
+            steps = [learned.iteration.levels[level.level] for learned in kept]
+            mean, units = means[level.level], None
+            back = returned[level.level]
+            if back is not None:
+                mean = mean + back[:, : level.latent]
+                units = back[:, level.latent :]
+            elif level.units:
+                units = mean.new_zeros(mean.shape[0], level.units)
+            delta = level.rule.delta(
+                _join([step.step for step in steps]), Posterior(mean, log_vars[level.level])
+            )
+            delta = delta if not level.units or units is None else torch.cat([delta, units], -1)
+            tapes = stack([step.tapes for step in steps])
+            d_input, deltas = level.network.backward(
+                TORCH, phi, tapes, delta, to_input=bool(level.upward_from)
+            )
+            level.network.accumulate(grads, tapes, deltas, scale, [x - CENTRE] if level.sees_data else [])
+            self._hand_down(level, d_input, returned)
+
+    @staticmethod
+    def _hand_down(level: LevelEncoder, d_input: Tensor | None, returned: list[Tensor | None]) -> None:
+        if d_input is None:
+            return
+        upward = d_input[:, d_input.shape[-1] - sum(level.upward_widths) :]
+        for lower, part in zip(level.upward_from, torch.split(upward, level.upward_widths, -1), strict=True):
+            before = returned[lower]
+            returned[lower] = part if before is None else before + part
 
 
-def _gradient(signals: Signals) -> Posterior:
-    if signals.gradient is None:
-        raise TypeError("the gradient of the ELBO was not computed")
-    return signals.gradient
+def _join(values: Sequence[Any]) -> Any:
+    """Equal nested tuples of tensors (B, …) of T iterations as one of (T B, …); None stays None."""
+    if values[0] is None:
+        return None
+    if isinstance(values[0], Tensor):
+        return torch.cat(list(values)) if len(values) > 1 else values[0]
+    return type(values[0])(*(_join(parts) for parts in zip(*values, strict=True)))

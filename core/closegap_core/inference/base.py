@@ -5,15 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from closegap_core.generative import Bound, GenerativeModel
+from closegap_core.ops import TORCH
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior
 
 Parameters = Mapping[str, Tensor]
 Noise = Callable[[int], Tensor]
 """Noise of iteration t: (S, B, Z), or (S, 1, Z) where all rows share it."""
+
+
+@torch.no_grad()
+def start_of(generative: GenerativeModel, theta: Parameters, x: Tensor, noise: Noise) -> Posterior:
+    """q of iteration 0 for rows x (B, X): the prior; below the top level its mean over the draws of noise(0)."""
+    zeros = torch.zeros(x.shape[0], generative.latent, dtype=x.dtype, device=x.device)
+    draw = noise(0) if generative.hierarchy.depth > 1 else None
+    return generative.initial(TORCH, theta, zeros, draw, 1 if draw is None else draw.shape[0])
 
 
 class InferenceMethod(ABC):

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from closegap_core.config import SviConfig
 from closegap_core.generative import Bound, GenerativeModel, Wanted
-from closegap_core.inference.base import InferenceMethod, Noise, Parameters
+from closegap_core.hierarchy import Hierarchy
+from closegap_core.inference.base import InferenceMethod, Noise, Parameters, start_of
 from closegap_core.ops import TORCH
 from closegap_core.parameters import Shape
-from closegap_core.posterior import LOG_VAR_BOUND, Posterior, prior_posterior
+from closegap_core.posterior import LOG_VAR_BOUND, Posterior
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 GRADIENT_ONLY = Wanted(gradient=True, error=False)
@@ -52,8 +53,8 @@ def refine(
 class Svi(InferenceMethod):
     """No encoder: T Adam steps from the prior for every batch, then theta learns at the last q."""
 
-    def __init__(self, config: SviConfig, latent: int) -> None:
-        self.iterations, self.latent = config.iterations, latent
+    def __init__(self, config: SviConfig, hierarchy: Hierarchy) -> None:
+        self.iterations, self.latent = config.iterations, sum(hierarchy.latents)
         self.learning_rate = config.learning_rate
 
     def shapes(self) -> Sequence[Shape]:
@@ -62,7 +63,7 @@ class Svi(InferenceMethod):
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:
-        start = prior_posterior(x.shape[0], self.latent, x)
+        start = start_of(generative, theta, x, noise)
         return refine(generative, theta, x, start, noise, self.learning_rate)
 
     @torch.no_grad()

@@ -1,0 +1,223 @@
+"""The latent levels of a generative model, top to bottom, and back up with gradients.
+
+z = (z_1, …, z_L), level 1 nearest the data, is one vector of Z = Z_1 + … + Z_L dimensions: q over all levels is one
+diagonal Gaussian (Marino et al. 2018, appendix A.6), and levels are slices of it. p(z_L) = N(0, I); below,
+p(z_l | z_above) = N(mean, exp(log_var)) by the network of the level above, which may also give deterministic units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, final
+
+from torch import Tensor
+
+from closegap_core.config import ModelConfig
+from closegap_core.networks import Network, Tape
+from closegap_core.ops import Ops, Value
+from closegap_core.parameters import Shape
+from closegap_core.posterior import LOG_VAR_BOUND, Posterior
+
+
+class Prior(NamedTuple):
+    """p(z_l | z_above) at each sample: mean and log_var (S, B, Z_l), and log_var before it was clipped."""
+
+    mean: Value
+    log_var: Value
+    raw: Value
+
+
+class Descent(NamedTuple):
+    """One pass from the top to the data. priors: of each level, None at the top; out: (S, B, X)."""
+
+    priors: tuple[Prior | None, ...]
+    out: Value
+    tapes: tuple[list[Tape], ...]
+
+
+class Ascent(NamedTuple):
+    """Gradients of sum over levels of minus KL plus log-likelihood: d z (S, B, Z_l) by level, network deltas."""
+
+    dz: tuple[Value, ...]
+    deltas: tuple[list[Value], ...]
+
+
+@final
+class Hierarchy:
+    """Structure only. Network `decoder.1` gives the data, `decoder.l` the prior of level l - 1."""
+
+    def __init__(self, config: ModelConfig, width: int) -> None:
+        self.latents = tuple(level.latent for level in config.levels)
+        self.units = tuple(level.units for level in config.levels)
+        self.depth, self.width, self.skip = len(self.latents), width, config.skip
+        self.predicts_variance = config.prior_variance == "predicted"
+        self.networks = tuple(
+            Network(f"decoder.{i + 1}", level.decoder, (sum(self.inputs(i)),), self._outputs(i))
+            for i, level in enumerate(config.levels)
+        )
+
+    def inputs(self, level: int) -> list[int]:
+        """Widths that the network of `level` sees: z and units of it, and of all above it when they skip."""
+        last = self.depth if self.skip else level + 1
+        return [width for i in range(level, last) for width in (self.latents[i], self.units[i]) if width]
+
+    def _outputs(self, level: int) -> int:
+        if level == 0:
+            return self.width
+        return self.latents[level - 1] * (1 + self.predicts_variance) + self.units[level - 1]
+
+    def shapes(self) -> list[Shape]:
+        """Of all networks, and the learned prior variances where they are not predicted."""
+        shapes = [shape for network in self.networks for shape in network.shapes()]
+        if not self.predicts_variance:
+            shapes += [Shape(self._variance(i), (self.latents[i],)) for i in range(self.depth - 1)]
+        return shapes
+
+    @staticmethod
+    def _variance(level: int) -> str:
+        return f"prior.{level + 1}.log_var"
+
+    def split(self, ops: Ops, values: Value) -> tuple[Value, ...]:
+        """(…, Z) by levels."""
+        return tuple(ops.split(values, self.latents)) if self.depth > 1 else (values,)
+
+    def descend(self, ops: Ops, theta: Mapping[str, Value], z: Value, count: int) -> Descent:
+        """z (S, B, Z), S = count, down to the data."""
+        parts = self.split(ops, z)
+        units: list[Value | None] = [None] * self.depth
+        priors: list[Prior | None] = [None] * self.depth
+        tapes: list[list[Tape]] = [[]] * self.depth
+        for level in range(self.depth - 1, 0, -1):
+            heads, tapes[level] = self.networks[level].forward(
+                ops, theta, self._input(ops, level, parts, units)
+            )
+            priors[level - 1], units[level - 1] = self._read(ops, theta, level - 1, heads, count)
+        out, tapes[0] = self.networks[0].forward(ops, theta, self._input(ops, 0, parts, units))
+        return Descent(tuple(priors), ops.samples(out, count), tuple(tapes))
+
+    def ancestral(
+        self, ops: Ops, theta: Mapping[str, Value], noise: Value, count: int
+    ) -> tuple[Value, Posterior]:
+        """z ~ p(z) from standard normal noise (S, B, Z), and the mean and log-variance it was drawn with."""
+        etas = self.split(ops, noise)
+        parts: list[Value] = list(etas)
+        means: list[Value] = [eta * 0.0 for eta in etas]
+        log_vars: list[Value] = list(means)
+        units: list[Value | None] = [None] * self.depth
+        for level in range(self.depth - 1, 0, -1):
+            heads, _ = self.networks[level].forward(ops, theta, self._input(ops, level, parts, units))
+            prior, units[level - 1] = self._read(ops, theta, level - 1, heads, count)
+            below = level - 1
+            parts[below] = prior.mean + ops.exp(prior.log_var * 0.5) * etas[below]
+            means[below], log_vars[below] = prior.mean, prior.log_var + means[below]
+        return ops.concat(parts), Posterior(ops.concat(means), ops.concat(log_vars))
+
+    def _input(self, ops: Ops, level: int, parts: Sequence[Value], units: Sequence[Value | None]) -> Value:
+        last = self.depth if self.skip else level + 1
+        blocks = [block for i in range(level, last) for block in (parts[i], units[i]) if block is not None]
+        return ops.rows(ops.concat(blocks))
+
+    def _read(
+        self, ops: Ops, theta: Mapping[str, Value], level: int, heads: Value, count: int
+    ) -> tuple[Prior, Value | None]:
+        latent, units = self.latents[level], self.units[level]
+        widths = [latent] * (1 + self.predicts_variance) + [units] * (units > 0)
+        blocks = (
+            list(ops.split(ops.samples(heads, count), widths))
+            if len(widths) > 1
+            else [ops.samples(heads, count)]
+        )
+        # A learned variance is given the shape (S, B, Z_l) of a predicted one.
+        raw = blocks[1] if self.predicts_variance else theta[self._variance(level)] + blocks[0] * 0.0
+        prior = Prior(blocks[0], ops.clip(raw, -LOG_VAR_BOUND, LOG_VAR_BOUND), raw)
+        return prior, blocks[-1] if units else None
+
+    def ascend(
+        self,
+        ops: Ops,
+        theta: Mapping[str, Value],
+        descent: Descent,
+        q: Sequence[Posterior],
+        score: Value,
+        count: int,
+    ) -> Ascent:
+        """score = d log p(x|z) / d out (S, B, X) -> gradients at every z, those of the levels' KL included."""
+        gathered: list[list[Value]] = [[] for _ in range(self.depth)]
+        of_units: list[list[Value]] = [[] for _ in range(self.depth)]
+        deltas: list[list[Value]] = []
+        for level in range(self.depth):
+            delta = (
+                score if level == 0 else self._prior_delta(ops, descent, q, level - 1, of_units[level - 1])
+            )
+            d_input, layer_deltas = self.networks[level].backward(
+                ops, theta, descent.tapes[level], ops.rows(delta)
+            )
+            deltas.append(layer_deltas)
+            self._scatter(ops, level, ops.samples(d_input, count), gathered, of_units)
+        return Ascent(tuple(_sum(blocks) for blocks in gathered), tuple(deltas))
+
+    def _scatter(
+        self, ops: Ops, level: int, d_input: Value, gathered: list[list[Value]], of_units: list[list[Value]]
+    ) -> None:
+        widths = self.inputs(level)
+        blocks = list(ops.split(d_input, widths)) if len(widths) > 1 else [d_input]
+        for i in range(level, self.depth if self.skip else level + 1):
+            gathered[i].append(blocks.pop(0))
+            if self.units[i]:
+                of_units[i].append(blocks.pop(0))
+
+    def _prior_delta(
+        self, ops: Ops, descent: Descent, q: Sequence[Posterior], level: int, units: list[Value]
+    ) -> Value:
+        """d(-KL of `level`) / d(mean, log_var of its prior), and what came back to its units."""
+        prior = descent.priors[level]
+        if prior is None:
+            raise TypeError(f"level {level + 1} has no prior network")
+        error, excess = divergence(ops, q[level], prior)
+        blocks = [error]
+        if self.predicts_variance:
+            inside = ops.positive(LOG_VAR_BOUND - ops.abs(prior.raw))
+            blocks.append((excess + error * (q[level].mean - prior.mean)) * 0.5 * inside)
+        return ops.concat([*blocks, _sum(units)] if units else blocks)
+
+    def accumulate(
+        self,
+        theta: Mapping[str, Tensor],
+        grads: Mapping[str, Tensor],
+        descent: Descent,
+        ascent: Ascent,
+        q: Sequence[Posterior],
+        ops: Ops,
+        scale: float,
+    ) -> None:
+        """Add scale * the gradients of all parameters to `grads`; scale includes 1 / S."""
+        for network, tapes, deltas in zip(self.networks, descent.tapes, ascent.deltas, strict=True):
+            network.accumulate(grads, tapes, deltas, scale)
+        if self.predicts_variance:
+            return
+        for level, prior in enumerate(descent.priors[:-1]):
+            if prior is None:
+                raise TypeError(f"level {level + 1} has no prior network")
+            error, excess = divergence(ops, q[level], prior)
+            inside = (prior.raw.abs() < LOG_VAR_BOUND).to(prior.raw.dtype)
+            terms = (excess + error * (q[level].mean - prior.mean)) * 0.5 * inside
+            grads[self._variance(level)].add_(terms.sum((0, 1)), alpha=scale)
+
+
+def divergence(ops: Ops, q: Posterior, prior: Prior) -> tuple[Value, Value]:
+    """(mean_q - mean_p) / var_p and var_q / var_p - 1 at each sample, (S, B, Z_l): the parts of KL's gradients."""
+    precision = ops.exp(-prior.log_var)
+    return (q.mean - prior.mean) * precision, ops.exp(q.log_var) * precision - 1.0
+
+
+def kl_to(ops: Ops, q: Posterior, prior: Prior) -> Value:
+    """KL(q_l || p(z_l | z_above)) in nats at each sample, (S, B), in closed form."""
+    error, excess = divergence(ops, q, prior)
+    return ops.sum_last(prior.log_var - q.log_var + excess + error * (q.mean - prior.mean)) * 0.5
+
+
+def _sum(blocks: Sequence[Value]) -> Value:
+    total = blocks[0]
+    for block in blocks[1:]:
+        total = total + block
+    return total

@@ -19,6 +19,7 @@ from closegap.cli import words
 from closegap.cli.output import talk
 
 _LINE_SECONDS = 10.0
+_WIDE = 110
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class LiveBoard(Board):
         self._live.start()
 
     def show(self, rows: Sequence[Row]) -> None:
-        self._live.update(bars(rows), refresh=True)
+        self._live.update(bars(rows, self._live.console.width), refresh=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -110,22 +111,24 @@ def board(quiet: bool = False) -> Board:
     return LiveBoard() if sys.stderr.isatty() else PlainBoard()
 
 
-def bars(rows: Sequence[Row]) -> Table:
-    """A table of rows with progress bars."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+def bars(rows: Sequence[Row], width: int = 120) -> Table:
+    """A table of rows with progress bars; on a narrow terminal the notes give way first, then the rates."""
+    wide = width >= _WIDE
+    table = Table(box=None, pad_edge=False, show_header=False, expand=True)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
-    table.add_column(width=24)
+    table.add_column(width=24 if wide else 14)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="ellipsis", no_wrap=True)
+    table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
     for row in rows:
+        pace = [words.rate(row.rate, row.unit) if wide else "", remaining(row)]
         table.add_row(
             escape(row.name),
             words.state(row.state),
-            bar(row),
+            bar(row, 24 if wide else 14),
             percent(row),
-            f"{words.rate(row.rate, row.unit)} {remaining(row)}".strip() if row.state == "running" else "",
+            " ".join(part for part in pace if part) if row.state == "running" else "",
             escape(row.note),
         )
     return table
@@ -133,7 +136,9 @@ def bars(rows: Sequence[Row]) -> Table:
 
 def bar(row: Row, width: int = 24) -> ProgressBar:
     """The bar of one row."""
-    return ProgressBar(total=1.0, completed=row.share, width=width)
+    return ProgressBar(
+        total=1.0, completed=row.share, width=width, complete_style="cyan", finished_style="green"
+    )
 
 
 def percent(row: Row) -> str:

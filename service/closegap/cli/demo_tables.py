@@ -18,9 +18,7 @@ def tables(summary: Mapping[str, Any]) -> tuple[Table, Table, Table]:
 def _by_iteration(summary: Mapping[str, Any]) -> Table:
     standard, iterative = (summary[f"{model}.elbo_by_iteration"] for model in ("standard", "iterative"))
     trained = summary["iterative.iterations"]
-    table = Table(
-        title=f"ELBO of {summary['rows']} held-out digits by inference iteration (nats)", title_justify="left"
-    )
+    table = Table(title="ELBO by inference iteration", title_justify="left")
     table.add_column("iteration", justify="right")
     table.add_column("standard", justify="right")
     table.add_column("iterative", justify="right")
@@ -32,7 +30,9 @@ def _by_iteration(summary: Mapping[str, Any]) -> Table:
 
 
 def _bounds(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="What it comes to (nats, mean over rows)", title_justify="left")
+    table = Table(
+        title=f"{summary['rows']} held-out digits, nats, mean ± standard error", title_justify="left"
+    )
     table.add_column("")
     for name in ("standard", "iterative"):
         table.add_column(name, justify="right")

@@ -93,7 +93,8 @@ def tell(error: BaseException, as_json: bool) -> ExitCode:
     if told.code is ExitCode.ERROR:
         _tell_fault(console, error)
     if as_json:
-        output.document(
+        # On one line, which is a document as well as a line of a stream.
+        output.json_line(
             {"error": {"code": int(told.code), "message": told.message, "problems": told.problems}}
         )
     return told.code

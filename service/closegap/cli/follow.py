@@ -46,14 +46,17 @@ class Watched:
             return self.job.error.message.partition("\n")[0]
         if self.job.state in ("blocked", "queued", "cancelled"):
             return self.job.reason
-        return self.note
+        # Until an attempt says something: that it starts.
+        return self.note or (
+            self.job.reason if not self.job.state.terminal and self.job.progress is None else ""
+        )
 
 
 def note_of(kind: str, data: Mapping[str, Any]) -> str | None:
     """What an event says about a running job in a few words; None when it says nothing new."""
     if kind == "epoch":
         elbo = (data.get("valid") or {}).get("elbo")
-        return f"epoch {data.get('epoch')}  validation ELBO {words.nats(elbo)}"
+        return f"ELBO {words.nats(elbo)} on validation rows, epoch {data.get('epoch')}"
     return None
 
 

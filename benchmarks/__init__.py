@@ -1,0 +1,1 @@
+"""Speed, each figure against its limit measured in the same run: `make bench`."""

@@ -143,6 +143,8 @@ def test_iterations_that_mean_nothing(tmp_path: Path, encoder_path: Path, rows: 
     for count in (-1, 10_001):
         with pytest.raises(EncodeError, match=f"iterations is {count}; accepted are 0 to 10000"):
             Encoder(encoder_path)(rows, count)
+    with pytest.raises(EncodeError, match="batch_size is 0"):
+        Encoder(encoder_path)(rows, batch_size=0)
     path = encoder_file(tmp_path / "s.onnx", method="standard")
     standard = Encoder(path)
     assert set(standard(rows).iterations) == {1}
@@ -298,7 +300,7 @@ def test_killed_in_every_window_the_output_is_the_same(
 
 def test_killed_from_outside(tmp_path: Path, encoder_path: Path, rows: np.ndarray, ids: np.ndarray) -> None:
     arrays, folder = tmp_path / "arrays.npz", tmp_path / "killed"
-    many, their_ids = np.tile(rows, (8, 1)), np.arange(8 * ROWS)
+    many, their_ids = np.tile(rows, (16, 1)), np.arange(16 * ROWS)
     np.savez(arrays, rows=many, ids=their_ids)
     command = [sys.executable, "-c", KILLED, "none", "-1", str(encoder_path), str(arrays), str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -90,6 +90,8 @@ class Encoder:
         """
         check_rows(x, self.info)
         count = self._iterations(iterations)
+        if batch_size < 1:
+            raise EncodeError(f"batch_size is {batch_size}; accepted is 1 or more")
         feeds = {} if self.info.iterations is None else {"iterations": np.array(count, np.int64)}
         parts = [
             self._session.run(["mean", "log_var", "elbo"], {"x": x[first : first + batch_size], **feeds})

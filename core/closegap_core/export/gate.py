@@ -7,8 +7,9 @@ Error of a row: max over dimensions of |a - b| / (1 + |b|), mean and log-varianc
 |a - b| / max(1, |b|). A limit is widened to four times the model's own error against the oracle where that is
 larger: the map amplifies rounding, and a file need not be closer to the oracle than the model that was trained.
 
-Where a step is discontinuous (log-sign inputs, a decoder with relu or leaky relu) rounding moves single rows far;
-the 95th percentile row is then judged in place of the worst.
+The worst row is judged, unless rounding moves single rows far: where a step is discontinuous (log-sign inputs, a
+decoder with relu or leaky relu), or where the model's own worst row is beyond the limit, as it is when iterations
+diverge. Then the 95th percentile row is judged in its place; a worst row is then chance.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from closegap_core.posterior import Posterior
 
 STEP_LIMIT, MEDIAN_LIMIT, ELBO_LIMIT = 1e-5, 1e-5, 1e-3
 """Of the worst row after one iteration, of the median row after several, of the worst row's ELBO."""
-ROUNDING = 4.0
+ROUNDING, ROBUST = 4.0, 0.95
 BATCH_SIZES = (1, 3, 33, 256)
 
 
@@ -58,6 +59,8 @@ class Judged(NamedTuple):
 
     def failures(self, what: str, quantile: float, limit: float) -> tuple[str, ...]:
         """A sentence when the file's row at `quantile` is beyond the limit or is not a number."""
+        if float(self.model.max()) > limit:
+            quantile = min(quantile, ROBUST)
         limit = max(limit, ROUNDING * float(np.quantile(self.model, quantile)))
         value = float(np.quantile(self.file, quantile))
         if value <= limit:
@@ -76,7 +79,7 @@ class Gate:
         trained = model.method.iterations
         self.iterations = sorted({0, 1, trained, 2 * trained}) if is_iterative(model) else [1]
         self.starts = sorted({0, trained - 1, 2 * trained - 1}) if is_iterative(model) else []
-        self.worst = 1.0 if _is_continuous(model) else 0.95
+        self.worst = 1.0 if _is_continuous(model) else ROBUST
         self.model_walk = self._walk(model, autograd=False)
         self.oracle_walk = self._walk(oracle, autograd=True)
 

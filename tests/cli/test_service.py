@@ -54,6 +54,11 @@ def test_up_serves_the_other_commands_until_ctrl_c(
     assert len(processes) >= 3  # store, worker, Ray
     assert closegap("submit", train, "--wait").code == 0
     assert closegap("doctor", "--json").json["healthy"]
+    (store,) = [item for item in family(process) if item.name() == "valkey-server"]
+    store.kill()
+    while not any(item.name() == "valkey-server" and item.pid != store.pid for item in family(process)):
+        time.sleep(0.1)
+    assert [job["state"] for job in closegap("ps", "--json").json["jobs"]] == ["succeeded"]
     running = closegap("submit", train, "--set", "training.epochs=100000").out.strip()
     while closegap("show", running, "--json").json["state"] != "running":
         time.sleep(0.2)

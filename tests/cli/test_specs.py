@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from closegap.cli.demo import pipeline as pipeline_text
 from closegap.job import Capacity, State
 from closegap.queue import Queue
+from closegap.spec import parse
 
 from .conftest import TRAIN, Command
 
@@ -195,3 +197,14 @@ def test_validate_gives_the_normalised_specs(closegap: Command, train: str) -> N
     (spec,) = closegap("validate", train, "--json").json["specs"]
     assert spec["inference"]["samples"] == 1
     assert json.loads(closegap("schema", "train").out)["additionalProperties"] is False
+
+
+def test_the_demos_pipeline_is_valid_and_compares_equals() -> None:
+    specs = {spec.name: spec for spec in parse(pipeline_text())}
+    assert sorted(specs) == [
+        "encode", "evaluate-iterative", "evaluate-standard", "export", "train-iterative", "train-standard",
+    ]  # fmt: skip
+    standard, iterative = (specs[f"train-{name}"].config for name in ("standard", "iterative"))  # type: ignore[union-attr]
+    assert standard.model == iterative.model
+    assert standard.data == iterative.data
+    assert standard.inference.samples == iterative.inference.samples

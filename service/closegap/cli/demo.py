@@ -117,7 +117,7 @@ def _run(folder: Path, specs: Sequence[Spec], quiet: bool) -> tuple[Settings, li
         with (folder / "worker.log").open("wb") as log, running(settings, environment, log) as stack:
             jobs = stack.queue.submit(specs, actor=actor())
             output.say("store and worker start; the jobs wait for them")
-            ended = follow(stack.queue, jobs, board(quiet), alive=stack.worker.check)
+            ended = follow(stack.queue, jobs, board(quiet), alive=stack.check)
             rate = _rate(stack.queue, ended)
             output.say("stopping store and worker")
     except (KeyboardInterrupt, NotFinished) as stop:

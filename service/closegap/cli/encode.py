@@ -36,6 +36,7 @@ def encode(
     batch_size: Annotated[int, typer.Option(min=1, help="Rows a session call.")] = 256,
     shard_rows: Annotated[int, typer.Option(min=1, help="Rows a Parquet file.")] = 4096,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of x ~ Bernoulli(row), where the model needs it.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Encode rows to approximate posteriors: row, mean, log_var, elbo, iterations, model digest. No queue, no torch.
@@ -45,7 +46,7 @@ def encode(
     from closegap_core.config import EncodeConfig
 
     config = EncodeConfig(
-        iterations=iterations, batch_size=batch_size, shard_rows=shard_rows, threads=threads
+        iterations=iterations, batch_size=batch_size, shard_rows=shard_rows, threads=threads, seed=seed
     )
     try:
         summary = _encode(model, data, array, out, config, quiet=as_json)

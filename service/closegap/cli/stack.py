@@ -8,11 +8,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from closegap.cli import output
 from closegap.cli.connection import open_queue
 from closegap.cli.errors import ProcessFailed
 from closegap.cli.processes import Child, interruptible, require_workers
 
 if TYPE_CHECKING:
+    from closegap.embedded import EmbeddedStore
     from closegap.queue import Queue
     from closegap.settings import Settings
 
@@ -23,16 +25,25 @@ _STOP_MARGIN_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Stack:
-    """A store that is reached and a worker that was started."""
+    """A store that is reached and a worker that was started. `store` is None where the settings name another."""
 
     queue: Queue
     worker: Child
+    store: EmbeddedStore | None
+
+    def check(self) -> None:
+        """Start the embedded store again if it was killed: its jobs are on the disk. Raises ProcessFailed
+        when the worker has ended."""
+        self.worker.check()
+        if self.store is not None and not self.store.running():
+            output.say("[yellow]the store has ended by itself and is started again[/]")
+            self.store.start()
 
     def ready(self) -> None:
         """Wait until the worker is heard of. Raises ProcessFailed when it ends or stays silent."""
         limit = time.monotonic() + READY_SECONDS
         while not any(worker.alive for worker in self.queue.workers()):
-            self.worker.check()
+            self.check()
             if time.monotonic() > limit:
                 raise ProcessFailed(f"the worker was not heard of within {READY_SECONDS:g} s")
             time.sleep(0.1)
@@ -47,15 +58,15 @@ def running(
     Ctrl-C and SIGTERM raise KeyboardInterrupt inside; on the way out the worker drains, then the store stops;
     a further Ctrl-C stops hard. Raises StoreUnavailable, ProcessFailed.
     """
-    from closegap.store import EmbeddedStore
+    from closegap.embedded import EmbeddedStore
 
     require_workers()
     with interruptible(), ExitStack() as stack:
-        if settings.redis_url is None:
-            store = EmbeddedStore(settings.home)
+        store = EmbeddedStore(settings.home) if settings.redis_url is None else None
+        if store is not None:
             stack.callback(store.stop)
             store.start()
         queue = open_queue(settings)
         worker = Child(["worker"], environment, log)
         stack.callback(worker.stop, settings.grace_seconds + _STOP_MARGIN_SECONDS)
-        yield Stack(queue, worker)
+        yield Stack(queue, worker, store)

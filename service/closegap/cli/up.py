@@ -33,7 +33,7 @@ def up(as_json: AsJsonLines = False) -> ExitCode:
             _say_next()
             try:
                 while True:
-                    stack.worker.check()
+                    stack.check()
                     time.sleep(_LOOK_SECONDS)
             except KeyboardInterrupt:
                 output.say("stopping: the worker gives its jobs back, then Ray and the store stop")

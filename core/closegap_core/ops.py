@@ -69,15 +69,36 @@ class Ops(Protocol):
         """(S, ...) -> (...)."""
 
 
+ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
+def _plain(a: Tensor) -> bool:
+    """Whether oneDNN's product serves: single precision on a CPU, and nothing to differentiate."""
+    return (
+        a.dtype == torch.float32
+        and a.device.type == "cpu"
+        and a.ndim == 2
+        and not torch.is_grad_enabled()
+        and ONEDNN
+    )
+
+
+def _product(a: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # MKL, which torch's own product calls, leaves AVX-512 unused on processors that are not Intel's; oneDNN does
+    # not, and is twice as fast there. This is the operator that torch's compiler calls for a linear layer.
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(a, weight, bias, "none", [], "")
+    return out
+
+
 @final
 class TorchOps:
     """The vocabulary on torch tensors; every function is differentiable, so autograd can check the closed forms."""
 
     def linear(self, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return functional.linear(h, weight, bias)
+        return _product(h, weight, bias) if _plain(h) else functional.linear(h, weight, bias)
 
     def matmul(self, a: Tensor, weight: Tensor) -> Tensor:
-        return a @ weight
+        return _product(a, weight.t(), None) if _plain(a) else a @ weight
 
     def exp(self, a: Tensor) -> Tensor:
         return a.exp()

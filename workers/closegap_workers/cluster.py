@@ -126,12 +126,14 @@ class Keeper:
 
     def stop(self, grace: float = 15.0) -> None:
         """End the embedded cluster and all its processes; a given one is left alone."""
+        assert self._process.stdout is not None
         self._process.terminate()
         try:
             self._process.wait(grace)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process.stdout.close()
 
 
 # --- the keeping process ----------------------------------------------------------------------------------

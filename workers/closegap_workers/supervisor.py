@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from typing import final
 
 from closegap.artifacts import ArtifactStore
@@ -30,6 +31,10 @@ IDLE = 2.0
 """Longest wait for work before the loop looks at its own state again."""
 BEAT = 2.0
 """Seconds between heartbeats."""
+QUIET = 3.0
+"""Seconds after an outage of the store in which nothing is claimed or reaped."""
+NOTICED = 0.5
+"""Seconds that the store's client tries by itself; every loop here goes on trying, and wants to know of an outage."""
 PATIENCE = 120.0
 """How long the end of an attempt is tried to be written while the store is away."""
 log = logging.getLogger("closegap.worker")
@@ -43,12 +48,13 @@ class Supervisor:
         self._settings = settings
         self._store = ArtifactStore(settings.storage)
         self._registry = Registry(self._store)
-        self._queue = Queue(connect(settings), settings.namespace, settings.backoff_seconds)
+        self._queue = Queue(connect(settings, NOTICED), settings.namespace, settings.backoff_seconds)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._signals = 0
         self._ended = threading.Event()
         self._keeper: Keeper | None = None
         self._known: Cluster | None = None
+        self._away = -QUIET
 
     # --- the loop -------------------------------------------------------------------------------------------
 
@@ -92,15 +98,22 @@ class Supervisor:
 
     def _claim(self, until_idle: bool) -> Claim | None:
         """The next job; waits a little for one."""
+        if self._quiet():
+            self._ended.wait(0.2)
+            return None
         try:
             claim = self._queue.claim(self.name, self._capacity(), self._settings.lease_seconds)
             if claim is None and not until_idle:
                 self._queue.wait_for_work(IDLE)
             return claim
         except StoreUnavailable as error:
+            self._away = time.monotonic()
             log.warning("no work can be claimed: %s", error)
-            self._ended.wait(1.0)
             return None
+
+    def _quiet(self) -> bool:
+        """Whether the store was away just now: who still runs a job must have the time to renew its lease first."""
+        return time.monotonic() < self._away + QUIET
 
     def _capacity(self) -> Capacity:
         assert self._known is not None
@@ -113,8 +126,10 @@ class Supervisor:
         while True:
             try:
                 self._queue.heartbeat(self.name, self._capacity())
-                self._queue.reap()
+                if not self._quiet():
+                    self._queue.reap()
             except StoreUnavailable as error:
+                self._away = time.monotonic()
                 log.warning("no heartbeat: %s", error)
             if self._ended.wait(BEAT):
                 return

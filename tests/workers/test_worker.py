@@ -1,0 +1,251 @@
+"""What a worker does with its attempts, when all goes well and when something is killed. Attempts run inline."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from closegap import spec
+from closegap.artifacts import ArtifactStore
+from closegap.embedded import EmbeddedStore
+from closegap.job import Capacity, Job, State
+from closegap.queue import Queue
+from closegap.registry import Registry
+from closegap.settings import Settings
+from closegap.store import connect
+from tests.workers.working import TRAIN, Working, alive, fitted, training, until
+
+Start = Callable[..., Working]
+Submit = Callable[..., Job]
+Over = Callable[..., Job]
+Epochs = Callable[[Job], list[dict[str, Any]]]
+LONG = 20_000
+"""Epochs of a job that is not to end by itself."""
+
+
+def weights(settings: Settings, job: Job) -> bytes:
+    """Of a trained model."""
+    return ArtifactStore(settings.storage).open(job.outputs["model"]).file("weights.safetensors").read_bytes()
+
+
+def test_a_pipeline_runs_to_its_end_and_tells_of_it(
+    start: Start, queue: Queue, over: Over, settings: Settings
+) -> None:
+    inline = {"resources": {"workers": 0}}
+    jobs = queue.submit(
+        spec.parse(
+            [
+                {**TRAIN, "name": "t", "register": "tiny"},
+                {"kind": "evaluate", "name": "e", "model": "${t.model}", **inline}
+                | {"evaluation": {"importance_samples": 5, "refinement": None}},
+                {"kind": "export", "name": "x", "model": "${t.model}", "export": {"rows": 33}, **inline},
+                {"kind": "encode", "name": "c", "model": "${x.model}", "data": {"part": "test"}, **inline},
+            ]
+        )
+    )
+    start("--until-idle")
+    train, evaluate, export, encode = [over(job, State.SUCCEEDED) for job in jobs]
+    store = ArtifactStore(settings.storage)
+    assert store.open(evaluate.outputs["report"]).lineage["parent"] == train.outputs["model"]
+    assert store.open(export.outputs["model"]).file("encoder.onnx").is_file()
+    assert encode.outputs["rows"] == 128
+    assert Path(encode.outputs["path"]) == store.open(encode.outputs["encoding"]).path
+    assert Registry(store).resolve("tiny").digest == train.outputs["model"]
+    assert [path.name for path in store.work(train.work).iterdir()] == ["logs"]
+    assert not list((store.root / "staging").iterdir())
+    events = queue.events(train.id)
+    assert [event.data["epoch"] for event in events if event.type == "epoch"] == [1, 2, 3]
+    for job in (train, evaluate, export, encode):
+        assert job.progress is not None
+        assert job.progress.done == job.progress.total
+
+
+def test_a_killed_attempt_is_run_again_from_its_checkpoint_to_the_very_same_weights(
+    start: Start, submit: Submit, over: Over, epochs: Epochs, settings: Settings, tmp_path: Path
+) -> None:
+    value = training(epochs=60)
+    job = submit(value)
+    worker = start()
+    until(lambda: len(epochs(job)) >= 3)
+    worker.attempt().kill()
+    done = over(job, State.SUCCEEDED)
+    assert done.attempt == 2
+    assert done.retries_spent == {"infrastructure": 1}
+    numbers = [epoch["epoch"] for epoch in epochs(job)]
+    assert numbers[-1] == 60
+    assert len(numbers) <= 61, "the second attempt began at the first epoch again"
+    assert weights(settings, done) == fitted(value, tmp_path).weights
+
+
+def test_a_killed_attempt_says_how_it_died(start: Start, submit: Submit, over: Over, epochs: Epochs) -> None:
+    job = submit(training(LONG, retries={"infrastructure": 0}))
+    worker = start()
+    until(lambda: epochs(job))
+    worker.attempt().kill()
+    failed = over(job, State.FAILED)
+    assert failed.error is not None
+    assert failed.error.failure == "infrastructure"
+    assert "SIGKILL" in failed.error.message
+
+
+def test_a_killed_worker_takes_its_attempt_along_and_another_goes_on(
+    start: Start, submit: Submit, over: Over, epochs: Epochs, settings: Settings, tmp_path: Path
+) -> None:
+    value = training(epochs=60)
+    job = submit(value)
+    first = start()
+    until(lambda: len(epochs(job)) >= 3)
+    attempt = first.attempt()
+    first.kill(signal.SIGKILL)
+    first.end()
+    until(lambda: not alive(attempt), 5)
+    killed = time.monotonic()
+    start("--until-idle", "--jobs", "1")
+    done = over(job, State.SUCCEEDED)
+    assert done.attempt == 2
+    assert time.monotonic() - killed < 60
+    assert weights(settings, done) == fitted(value, tmp_path).weights
+
+
+def test_cancel_stops_an_attempt_with_a_checkpoint(
+    start: Start, submit: Submit, over: Over, epochs: Epochs, queue: Queue, settings: Settings
+) -> None:
+    job = submit(training(LONG))
+    worker = start()
+    until(lambda: epochs(job))
+    attempt = worker.attempt()
+    asked = time.monotonic()
+    queue.cancel(job.id, actor="ada")
+    cancelled = over(job, State.CANCELLED)
+    assert time.monotonic() - asked < 5
+    assert not alive(attempt)
+    assert "ada" in cancelled.reason
+    assert list((ArtifactStore(settings.storage).work(job.work) / "checkpoints").glob("step-*"))
+
+
+def test_an_attempt_that_does_not_heed_is_killed_after_its_grace(
+    start: Start, submit: Submit, over: Over, epochs: Epochs, queue: Queue
+) -> None:
+    job = submit(training(LONG))
+    worker = start(grace_seconds=1.0)
+    until(lambda: epochs(job))
+    attempt = worker.attempt()
+    attempt.suspend()  # a stopped process takes no SIGTERM
+    queue.cancel(job.id)
+    over(job, State.CANCELLED, 10)
+    assert not alive(attempt)
+
+
+def test_sigterm_drains_and_another_worker_goes_on(
+    start: Start, submit: Submit, over: Over, epochs: Epochs, queue: Queue, settings: Settings, tmp_path: Path
+) -> None:
+    value = training(epochs=60)
+    job = submit(value)
+    first = start()
+    until(lambda: len(epochs(job)) >= 3)
+    attempt = first.attempt()
+    first.kill(signal.SIGTERM)
+    assert first.end() == 0
+    assert not alive(attempt)
+    given_back = queue.get(job.id)
+    assert given_back.state is State.QUEUED
+    assert given_back.retries_spent == {"preempted": 1}
+    assert queue.workers() == []
+    start("--until-idle")
+    assert weights(settings, over(job, State.SUCCEEDED)) == fitted(value, tmp_path).weights
+
+
+def test_a_second_signal_does_not_wait_for_grace(
+    start: Start, submit: Submit, epochs: Epochs, queue: Queue
+) -> None:
+    job = submit(training(LONG))
+    worker = start(grace_seconds=600)
+    until(lambda: epochs(job))
+    attempt = worker.attempt()
+    attempt.suspend()
+    worker.kill(signal.SIGINT)
+    time.sleep(0.5)
+    assert alive(attempt)
+    worker.kill(signal.SIGINT)
+    assert worker.end() == 0
+    assert not alive(attempt)
+    assert queue.get(job.id).state is State.QUEUED
+
+
+def test_an_attempt_ends_when_its_lease_is_lost(
+    start: Start, submit: Submit, epochs: Epochs, queue: Queue
+) -> None:
+    job = submit(training(LONG))
+    worker = start(lease_seconds=1.0)
+    until(lambda: epochs(job))
+    attempt = worker.attempt()
+    worker.kill(signal.SIGSTOP)  # as a machine that swaps for a while does
+    claim = until(lambda: queue.claim("another", Capacity(cpus=1), 60), 10, "the job to be claimable")
+    worker.kill(signal.SIGCONT)
+    until(lambda: not alive(attempt), 10)
+    assert queue.get(job.id).owner == "another"
+    assert claim.attempt == 2
+
+
+def test_a_job_outlasts_the_death_of_its_store(
+    start: Start, settings: Settings, tmp_path: Path, epochs: Epochs
+) -> None:
+    own = settings.model_copy(update={"home": tmp_path / "own"})
+    store = EmbeddedStore(own.home)
+    store.start()
+    try:
+        client = connect(own)
+        queue = Queue(client, own.namespace)
+        job = queue.submit(spec.parse(training(epochs=80)))[0]
+        worker = start(home=own.home)
+        until(lambda: len([e for e in queue.events(job.id) if e.type == "epoch"]) >= 3)
+        attempt = worker.attempt()
+        kill_store(own)
+        time.sleep(2)
+        assert alive(attempt)
+        store.stop()
+        store.start()
+        until(lambda: queue.get(job.id).state.terminal, 60)
+        done = queue.get(job.id)
+        assert (done.state, done.attempt) == (State.SUCCEEDED, 1)
+        reported = [
+            event.data["epoch"] for event in queue.events(job.id, limit=5000) if event.type == "epoch"
+        ]
+        assert sorted(set(reported)) == list(range(1, 81)), "events of the outage are missing"
+        client.close()
+    finally:
+        store.stop()
+
+
+def kill_store(settings: Settings) -> None:
+    """SIGKILL to the server of a home, found by the socket that it listens on."""
+    client = connect(settings)
+    pid = int(client.info("server")["process_id"])
+    client.close()
+    psutil.Process(pid).kill()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"data": {"source": "digits-9000"}}, "digits-9000"),
+        ({"data": {"source": "/etc/passwd"}}, "/etc/passwd"),
+        ({"training": {"epochs": 1, "batch_size": 100_000}}, "batch_size"),
+    ],
+)
+def test_bad_input_fails_once_with_its_reason(
+    start: Start, submit: Submit, over: Over, fields: dict[str, Any], said: str
+) -> None:
+    job = submit({**TRAIN, **fields})
+    start("--until-idle")
+    failed = over(job, State.FAILED)
+    assert failed.attempt == 1
+    assert failed.error is not None
+    assert failed.error.failure == "user"
+    assert said in failed.error.message

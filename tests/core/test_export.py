@@ -21,7 +21,7 @@ from closegap_core.errors import BundleError, ExportError
 from closegap_core.export import export as module
 from closegap_core.export.encoder import build, fixed_noise
 from closegap_core.export.export import export
-from closegap_core.export.gate import Gate
+from closegap_core.export.gate import Gate, Judged
 from closegap_core.model import Model
 from closegap_core.trained import read_trained, write_trained
 
@@ -252,3 +252,17 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"weights\.safetensors was altered"):
         list(export(good, ExportConfig(), dataset, out))
     assert list(out.iterdir()) == []
+
+
+def test_what_the_gate_judges() -> None:
+    fine, coarse = np.full(100, 1e-7), np.full(100, 1e-4)
+    outlier, lost = fine.copy(), fine.copy()
+    outlier[3], lost[3] = 1.0, np.nan
+    assert not Judged(fine, fine).failures("", 1.0, 1e-5)
+    assert Judged(coarse, fine).failures("", 0.5, 1e-5), "beyond the limit"
+    assert not Judged(coarse, coarse).failures("", 0.5, 1e-5), "no worse than the model itself"
+    assert Judged(coarse * 5, coarse).failures("", 0.5, 1e-5), "worse than the model itself"
+    assert Judged(outlier, fine).failures("", 1.0, 1e-5), "one row is enough where the model is exact"
+    assert not Judged(outlier, outlier).failures("", 1.0, 1e-5)
+    assert Judged(lost, fine).failures("", 1.0, 1e-5), "not a number"
+    assert Judged(lost, outlier).failures("", 1.0, 1e-5), "not a number, where the model itself is coarse"

@@ -69,17 +69,53 @@ class BernoulliConfig(Config):
     kind: Literal["bernoulli"] = "bernoulli"
 
 
+Variance = Annotated[
+    Literal["global", "dimension", "predicted"],
+    Field(description="One learned variance, one a dimension, or the decoder's second output block."),
+]
+
+
 class GaussianConfig(Config):
-    """p(x|z) = N(mean(z), exp(log_var) I) with one learned log_var shared by all dimensions and rows."""
+    """p(x|z) = N(mean(z), diag exp(log_var)); x real."""
 
     kind: Literal["gaussian"] = "gaussian"
     mean: Literal["identity", "sigmoid"] = Field(
         "identity", description="What is applied to the decoder's output."
     )
-    log_var: float = Field(0.0, ge=-7.0, le=15.0, description="Initial value; clamped to [-7, 15].")
+    variance: Variance = "global"
+    log_var: float = Field(
+        0.0, ge=-7.0, le=15.0, description="Initial value, added to predictions; clamped to [-7, 15]."
+    )
 
 
-LikelihoodConfig = Annotated[BernoulliConfig | GaussianConfig, Field(discriminator="kind"), _named("kind")]
+class DequantisedConfig(Config):
+    """p(x|z) of 8-bit images: N(sigmoid(mean(z)), diag exp(log_var)) / 256 a dimension; x integers 0 … 255."""
+
+    kind: Literal["dequantised"] = "dequantised"
+    variance: Variance = "predicted"
+    log_var: float = Field(
+        -3.0, ge=-7.0, le=15.0, description="Initial value, added to predictions; clamped to [-7, 15]."
+    )
+    legacy: bool = Field(
+        False,
+        description="x = clip(pixel + U(-1/2, 1/2), 0, 255) / 255, as published, in place of (pixel + U(0, 1)) / 256.",
+    )
+
+
+class MultinomialConfig(Config):
+    """p(x|z) = prod_v softmax(decoder(z))_v^x_v; x word counts. Encoders see TF-IDF vectors of length one."""
+
+    kind: Literal["multinomial"] = "multinomial"
+    simulated_words: PositiveInt = Field(
+        100, description="Words of a simulated document; data keep their own."
+    )
+
+
+LikelihoodConfig = Annotated[
+    BernoulliConfig | GaussianConfig | DequantisedConfig | MultinomialConfig,
+    Field(discriminator="kind"),
+    _named("kind"),
+]
 
 
 class LevelConfig(Config):

@@ -18,7 +18,8 @@ from torch import Tensor
 from closegap_core import seeds
 from closegap_core.bounds import iwae_bound
 from closegap_core.config import EvaluationConfig, RefinementConfig
-from closegap_core.data import Dataset, binarise
+from closegap_core.data import Dataset
+from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
 from closegap_core.errors import DataError, NumericalError
 from closegap_core.inference.base import start_of
@@ -26,6 +27,7 @@ from closegap_core.inference.svi import refine
 from closegap_core.posterior import Posterior
 from closegap_core.progress import Pace, Progress
 from closegap_core.trained import Trained, read_trained
+from closegap_core.units import UNITS, Unit
 from closegap_core.validation import Batch, Draws, batches, curve
 
 PICTURED = 10
@@ -97,8 +99,7 @@ def _rows(trained: Trained, evaluation: EvaluationConfig, dataset: Dataset) -> T
             f"{dataset.source} has rows of {rows.shape[1]} values (shape {dataset.shape}), "
             f"but the model was trained on rows of {trained.model.width} (shape {trained.shape})"
         )
-    if dataset.binarise:
-        rows = binarise(rows, evaluation.seed)
+    rows = fixed(draw_of(trained.config.model.likelihood, dataset.binarise), rows, evaluation.seed)
     return torch.from_numpy(np.ascontiguousarray(rows))
 
 
@@ -115,6 +116,8 @@ class _Measured:
         self.reported = 1 if one_pass else self.reported
         self.by_iteration = [Estimate() for _ in range(self.last + 1)]
         self.log_likelihood, self.kl, self.iwae = Estimate(), Estimate(), Estimate()
+        self.unit = UNITS.get(trained.config.model.likelihood.kind)
+        self.elbo_in_unit, self.iwae_in_unit = Estimate(), Estimate()
         self.from_prior: dict[int, Estimate] = {}
         self.from_encoder: dict[int, Estimate] = {}
         self.method = trained.config.inference.method
@@ -129,16 +132,20 @@ class _Measured:
 
     def add(self, batch: Batch) -> None:
         """Measure one batch."""
-        final_q = None
+        final_q, elbo = None, None
         for t, (q, bound) in enumerate(curve(self.model, batch, self.inference, self.measure, self.last)):
             self.by_iteration[t].add(bound.elbo)
             if t == self.reported:
-                final_q = q
+                final_q, elbo = q, bound.elbo
                 self.log_likelihood.add(bound.log_likelihood)
                 self.kl.add(bound.kl)
-        if final_q is None:
+        if final_q is None or elbo is None:
             raise DataError(f"iteration {self.reported} was not reached")
-        self.iwae.add(self._iwae(batch, final_q))
+        iwae = self._iwae(batch, final_q)
+        self.iwae.add(iwae)
+        if self.unit is not None:
+            self.elbo_in_unit.add(self.unit.of_rows(elbo, batch.x))
+            self.iwae_in_unit.add(self.unit.of_rows(iwae, batch.x))
         if self.evaluation.refinement is not None:
             noise = self.adam.inference(batch)
             start = start_of(self.model.generative, self.model.theta.views, batch.x, noise)
@@ -190,6 +197,15 @@ class _Measured:
             ],
             "iwae": {**self.iwae.to_dict(), "samples": self.evaluation.importance_samples},
             "refinement": self._refinement(elbo["value"]),
+            **({} if self.unit is None else {self.unit.name: self._in_unit(self.unit)}),
+        }
+
+    def _in_unit(self, unit: Unit) -> dict[str, Any]:
+        """The ELBO and the IWAE bound in the unit of the likelihood."""
+        estimates = {"elbo": self.elbo_in_unit.to_dict(), "iwae": self.iwae_in_unit.to_dict()}
+        return {
+            name: unit.of_mean(estimate["value"], estimate["standard_error"])
+            for name, estimate in estimates.items()
         }
 
     def _refinement(self, elbo: float) -> dict[str, Any] | None:

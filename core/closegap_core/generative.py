@@ -59,9 +59,9 @@ class GenerativeModel:
 
     def __init__(self, config: ModelConfig, width: int) -> None:
         self.width = width
-        self.hierarchy = Hierarchy(config, width)
+        self.likelihood = LIKELIHOODS[config.likelihood.kind](config.likelihood, width)
+        self.hierarchy = Hierarchy(config, width, self.likelihood.outputs)
         self.latent = sum(self.hierarchy.latents)
-        self.likelihood = LIKELIHOODS[config.likelihood.kind](config.likelihood)
 
     def shapes(self) -> list[Shape]:
         return [*self.hierarchy.shapes(), *self.likelihood.shapes()]

@@ -28,7 +28,7 @@ class Prior(NamedTuple):
 
 
 class Descent(NamedTuple):
-    """One pass from the top to the data. priors: of each level, None at the top; out: (S, B, X)."""
+    """One pass from the top to the data. priors: of each level, None at the top; out: (S, B, outputs X)."""
 
     priors: tuple[Prior | None, ...]
     out: Value
@@ -46,7 +46,9 @@ class Ascent(NamedTuple):
 class Hierarchy:
     """Structure only. Network `decoder.1` gives the data, `decoder.l` the prior of level l - 1."""
 
-    def __init__(self, config: ModelConfig, width: int) -> None:
+    def __init__(self, config: ModelConfig, width: int, outputs: int = 1) -> None:
+        """width: X; outputs: how many decoder outputs the likelihood needs for each of them."""
+        self.outputs = outputs
         self.latents = tuple(level.latent for level in config.levels)
         self.units = tuple(level.units for level in config.levels)
         self.depth, self.width, self.skip = len(self.latents), width, config.skip
@@ -63,7 +65,7 @@ class Hierarchy:
 
     def _outputs(self, level: int) -> int:
         if level == 0:
-            return self.width
+            return self.width * self.outputs
         return self.latents[level - 1] * (1 + self.predicts_variance) + self.units[level - 1]
 
     def shapes(self) -> list[Shape]:
@@ -141,7 +143,7 @@ class Hierarchy:
         score: Value,
         count: int,
     ) -> Ascent:
-        """score = d log p(x|z) / d out (S, B, X) -> gradients at every z, those of the levels' KL included."""
+        """score = d log p(x|z) / d out (S, B, outputs X) -> gradients at every z, those of the levels' KL included."""
         gathered: list[list[Value]] = [[] for _ in range(self.depth)]
         of_units: list[list[Value]] = [[] for _ in range(self.depth)]
         deltas: list[list[Value]] = []

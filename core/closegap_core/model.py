@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -36,10 +37,16 @@ class Model:
     ) -> None:
         self.config, self.width, self.dtype, self.device = config, width, dtype, device
         self.generative = GenerativeModel(config.model, width)
-        self.method = METHODS[config.inference.method](config.inference, self.generative.hierarchy)
+        self.method = METHODS[config.inference.method](
+            config.inference, self.generative.hierarchy, self.generative.likelihood.inputs
+        )
         generator = seeds.generator(config.training.seed, seeds.INITIAL)
         self.theta = Flat(self.generative.shapes(), generator, dtype, device)
         self.phi = Flat(self.method.shapes(), generator, dtype, device)
+
+    def prepare(self, rows: np.ndarray) -> None:
+        """Take from the training rows (N, X) what the encoder must know of them before it learns."""
+        self.method.prepare(self.phi.views, rows)
 
     def parameters(self) -> dict[str, Tensor]:
         """Every parameter by name: decoder and likelihood, then encoder; views, not copies."""

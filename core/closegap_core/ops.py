@@ -53,8 +53,14 @@ class Ops(Protocol):
     def split(self, a: Value, widths: Sequence[int]) -> tuple[Value, ...]:
         """Along the last axis."""
 
+    def log_softmax(self, a: Value) -> Value:
+        """Along the last axis."""
+
     def sum_last(self, a: Value) -> Value:
         """(..., D) -> (...)."""
+
+    def total_last(self, a: Value) -> Value:
+        """(..., D) -> (..., 1): the sum."""
 
     def mean_last(self, a: Value) -> Value:
         """(..., D) -> (..., 1)."""
@@ -152,8 +158,14 @@ class TorchOps:
     def split(self, a: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
         return tuple(torch.split(a, list(widths), dim=-1))
 
+    def log_softmax(self, a: Tensor) -> Tensor:
+        return a.log_softmax(-1)
+
     def sum_last(self, a: Tensor) -> Tensor:
         return a.sum(-1)
+
+    def total_last(self, a: Tensor) -> Tensor:
+        return a.sum(-1, keepdim=True)
 
     def mean_last(self, a: Tensor) -> Tensor:
         return a.mean(-1, keepdim=True)

@@ -13,12 +13,16 @@ CPU = torch.device("cpu")
 
 
 class Shape(NamedTuple):
-    """One parameter: its name, its shape, and the bound of its uniform initial values (0: constant `value`)."""
+    """One parameter: its name, its shape, and the bound of its uniform initial values (0: constant `value`).
+
+    One that is not `learned` is a statistic of the training rows: saved with the rest, its gradient always zero.
+    """
 
     name: str
     size: tuple[int, ...]
     bound: float = 0.0
     value: float = 0.0
+    learned: bool = True
 
 
 def glorot(

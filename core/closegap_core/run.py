@@ -12,7 +12,9 @@ from torch import Tensor
 
 from closegap_core import seeds
 from closegap_core.checkpoint import Checkpoint
-from closegap_core.data import Dataset, binarise
+from closegap_core.data import Dataset
+from closegap_core.data.dequantise import spread
+from closegap_core.data.draw import draw_of, fixed
 from closegap_core.errors import NumericalError
 from closegap_core.group import Group
 from closegap_core.model import Model
@@ -41,6 +43,8 @@ class Run:
         self.rows = torch.from_numpy(
             dataset.train.rows
         )  # on the host: one batch at a time goes to the device
+        self.draw = draw_of(self.config.model.likelihood, dataset.binarise)
+        model.prepare(dataset.train.rows)
         self.steps_per_epoch = math.ceil(self.rows.shape[0] / training.batch_size)
         self.total = training.epochs * self.steps_per_epoch
         self.step = 0
@@ -68,7 +72,7 @@ class Run:
             self._order = seeds.permutation(self.rows.shape[0], training.seed, seeds.ORDER, self.epoch)
         index = self._order[position * training.batch_size :][: training.batch_size]
         mine = self._share(len(index))
-        x = self._binarised(self.rows[index])[mine].to(self.model.device)
+        x = self._drawn(self.rows[index])[mine].to(self.model.device)
         for flat in (self.model.theta, self.model.phi):
             flat.grad.zero_()
         if len(x):
@@ -101,20 +105,23 @@ class Run:
         rank, size = self.group.rank, self.group.size
         return slice(count * rank // size, count * (rank + 1) // size)
 
-    def _binarised(self, rows: Tensor) -> Tensor:
-        if not self.dataset.binarise:
+    def _drawn(self, rows: Tensor) -> Tensor:
+        """The rows of one batch as the model sees them this time."""
+        if self.draw == "none":
             return rows
         generator = seeds.generator(self.config.training.seed, seeds.DATA, self.step)
-        return (torch.rand(rows.shape, generator=generator) < rows).to(rows.dtype)
+        uniform = torch.rand(rows.shape, generator=generator)
+        if self.draw == "binarise":
+            return (uniform < rows).to(rows.dtype)
+        drawn: Tensor = spread(rows, uniform, legacy=self.draw == "dequantise_legacy")
+        return drawn
 
     def _noise(self, t: int, count: int) -> Tensor:
         size = (self.samples, count, self.model.generative.latent)
         return seeds.normal(size, self.model.dtype, self.config.training.seed, seeds.NOISE, self.step, t)
 
     def _validation_rows(self) -> Tensor:
-        rows = self.dataset.valid.rows
-        if self.dataset.binarise:
-            rows = binarise(rows, self.config.training.seed)
+        rows = fixed(self.draw, self.dataset.valid.rows, self.config.training.seed)
         return torch.from_numpy(np.ascontiguousarray(rows)).to(self.model.device)
 
     def close_epoch(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from closegap_core import bundle, seeds
 from closegap_core.bundle import open_bundle
 from closegap_core.config import ExportConfig, TrainConfig
 from closegap_core.data import Dataset, Part, load
+from closegap_core.data.draw import draw_of, fixed
 from closegap_core.encode import Encoder
 from closegap_core.errors import BundleError, ExportError
 from closegap_core.export import export as module
@@ -30,7 +32,15 @@ LATENT = 6
 
 def digits(likelihood: Any) -> Dataset:
     kind = likelihood if isinstance(likelihood, str) else likelihood["kind"]
-    return load(_config(likelihood).data, kind, [])
+    whole = {"dequantised": 255.0, "multinomial": 16.0}.get(kind)
+    if whole is None:
+        return load(_config(likelihood).data, kind, [])
+    grey = load(_config(likelihood).data, "gaussian", [])
+    parts = {
+        name: Part((getattr(grey, name).rows * whole).round(), getattr(grey, name).ids)
+        for name in ("train", "valid", "test")
+    }
+    return dataclasses.replace(grey, **parts)
 
 
 def _config(likelihood: Any = "bernoulli", decoder: Any = None, **inference: Any) -> TrainConfig:
@@ -59,7 +69,8 @@ def trained(folder: Path, config: TrainConfig, dataset: Dataset, steps: int = 15
     """A bundle of a model that has learned for a few steps."""
     torch.set_num_threads(1)
     model = Model(config, 64)
-    x = torch.from_numpy(dataset.train.rows)
+    model.prepare(dataset.train.rows)
+    x = torch.from_numpy(fixed(draw_of(config.model.likelihood, False), dataset.train.rows, 0))
     optimizers = []
     for flat in (model.theta, model.phi):
         parameter = torch.nn.Parameter(flat.data)
@@ -98,6 +109,14 @@ FAMILY = {
     "everything": _config(encode=["data", "gradient", "error", "estimate"]),
     "log sign": _config(normalise="log_sign"),
     "gaussian": _config("gaussian"),
+    "a variance a dimension": _config(
+        {"kind": "gaussian", "variance": "dimension"}, encode=["data", "error"]
+    ),
+    "predicted variance": _config({"kind": "gaussian", "variance": "predicted"}),
+    "dequantised": _config("dequantised"),
+    "legacy": _config({"kind": "dequantised", "variance": "global", "legacy": True}, encode=["error"]),
+    "multinomial": _config("multinomial"),
+    "multinomial error": _config("multinomial", encode=["data", "error", "estimate"]),
     "relu": _config(decoder={"hidden": [24], "activation": "relu", "connection": "residual"}),
     "leaky": _config(decoder={"hidden": [24, 24], "activation": "leaky_relu", "connection": "highway"}),
     "tanh": _config(decoder={"hidden": [24], "activation": "tanh"}),
@@ -120,8 +139,8 @@ def test_every_method_and_network_passes_the_gate(name: str, tmp_path: Path) -> 
     assert parity["checks"]["run again"] == {"bitwise": True}
     for count in wanted:
         assert parity["checks"][f"{count} iterations"]["posterior"]["file_median"] < 1e-5
-    rows = digits(config.model.likelihood.model_dump()).test.rows
-    encoding = Encoder(out / "encoder.onnx")(rows)
+    encoder = Encoder(out / "encoder.onnx")
+    encoding = encoder(fixed(encoder.info.draw, digits(config.model.likelihood.model_dump()).test.rows, 0))
     assert encoding.mean.shape == (64, LATENT)
     assert np.isfinite(encoding.elbo).all()
 

@@ -21,7 +21,7 @@ WORDS: dict[str, Function] = {
     name: lambda ops, a, _name=name: getattr(ops, _name)(a)
     for name in (
         *("exp", "sigmoid", "softplus", "tanh", "elu", "relu", "leaky_relu"),
-        *("abs", "sign", "positive", "sum_last", "mean_last"),
+        *("abs", "sign", "positive", "sum_last", "mean_last", "total_last", "log_softmax"),
     )
 }
 WORDS |= {
@@ -95,6 +95,7 @@ def test_softplus_and_sigmoid_do_not_overflow() -> None:
     far = np.array([[-200.0, -90.0, 0.0, 90.0, 200.0]], np.float32)
     assert_same(WORDS["softplus"], far)
     assert_same(WORDS["sigmoid"], far)
+    assert_same(WORDS["log_softmax"], far)
 
 
 @pytest.mark.parametrize("biased", [True, False])

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from closegap_core.config import EncodeConfig
-from closegap_core.data import binarise
+from closegap_core.data.draw import fixed
 from closegap_core.durable import file_digest, write_bytes
 from closegap_core.encode.encoder import Encoder, EncoderInfo, check_rows
 from closegap_core.encode.store import Columns, EncodingStore, table
@@ -54,11 +54,11 @@ def encode_dataset(
     """Encode rows (N, X) float32 with ids (N,) int64 into `folder`; yields progress, last the summary.
 
     identity: what must be equal when work is taken up again; its `model` is written beside each row. Where the model
-    was trained on binary draws, so are the rows encoded as x ~ Bernoulli(row), by `config.seed` and position.
+    was trained on draws (x ~ Bernoulli(row), dequantised bytes), so are rows encoded, by `config.seed` and position.
     Raises EncodeError: rows that do not fit, another encoding in `folder`, rows lost; StorageError: a full disk.
     """
     encoder = Encoder(encoder_path, config.threads)
-    check_rows(rows, encoder.info)
+    check_rows(rows, encoder.info, stored=True)
     if len(ids) != len(rows):
         raise EncodeError(f"{len(rows)} rows came with {len(ids)} ids")
     store = EncodingStore(folder, _identity(encoder_path, rows, ids, config, identity))
@@ -71,7 +71,7 @@ def encode_dataset(
             continue
         first = shard * config.shard_rows
         part = slice(first, min(first + config.shard_rows, len(rows)))
-        x = binarise(rows[part], config.seed, first) if encoder.info.binarise else rows[part]
+        x = fixed(encoder.info.draw, rows[part], config.seed, first)
         encoding = encoder(x, config.iterations, config.batch_size)
         store.write(shard, first, table(ids[part], encoding, str(identity["model"])))
         done += part.stop - part.start

@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from closegap_core.data.draw import Draw
 from closegap_core.errors import EncodeError
 
 PREFIX = "closegap."
@@ -36,8 +37,9 @@ _UNREADABLE = (
 class EncoderInfo(NamedTuple):
     """What a file says about itself. width: X; latent: Z; shape: of one row of the training data.
 
-    unit_interval: values must lie in [0, 1]; binarise: the model was trained on x ~ Bernoulli(row); iterations: the
-    default, None where the encoder is one pass; metadata: all of it, by name without the prefix.
+    unit_interval: values must lie in [0, 1]; binarise: the model was trained on x ~ Bernoulli(row); draw: what is drawn
+    of stored rows before they are encoded; iterations: the default, None where the encoder is one pass; metadata: all
+    of it, by name without the prefix.
     """
 
     width: int
@@ -46,6 +48,7 @@ class EncoderInfo(NamedTuple):
     likelihood: str
     unit_interval: bool
     binarise: bool
+    draw: Draw
     iterations: int | None
     metadata: Mapping[str, Any]
 
@@ -111,8 +114,11 @@ class Encoder:
         return count
 
 
-def check_rows(x: np.ndarray, info: EncoderInfo) -> None:
-    """Raise EncodeError unless x is (N, X) float32 with N > 0 and values that the model accepts."""
+def check_rows(x: np.ndarray, info: EncoderInfo, stored: bool = False) -> None:
+    """Raise EncodeError unless x is (N, X) float32 with N > 0 and values that the model accepts.
+
+    stored: x are rows of which `info.draw` is still to be made, so bytes where the model saw dequantised ones.
+    """
     if not isinstance(x, np.ndarray) or x.dtype != np.float32:
         found = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise EncodeError(f"rows must be a float32 array, got {found}; convert with `x.astype('float32')`")
@@ -124,7 +130,11 @@ def check_rows(x: np.ndarray, info: EncoderInfo) -> None:
     if len(x) == 0:
         raise EncodeError(f"there are no rows to encode: the shape is {x.shape}")
     _refuse(x, ~np.isfinite(x), "a finite number")
-    if info.unit_interval:
+    if info.likelihood == "multinomial":
+        _refuse(x, (x < 0) | (x != np.floor(x)), "a word count: 0 or a positive whole number")
+    elif stored and info.draw in ("dequantise", "dequantise_legacy"):
+        _refuse(x, (x < 0) | (x > 255) | (x != np.floor(x)), "a grey level: a whole number from 0 to 255")
+    elif info.unit_interval:
         _refuse(x, (x < 0) | (x > 1), f"in [0, 1], as the {info.likelihood} likelihood needs")
 
 
@@ -154,6 +164,7 @@ def _info(properties: Mapping[str, str], place: str) -> EncoderInfo:
             likelihood=str(rows["likelihood"]),
             unit_interval=rows["range"] is not None,
             binarise=bool(rows["binarise"]),
+            draw=rows.get("draw", "binarise" if rows["binarise"] else "none"),
             iterations=metadata["iterations"],
             metadata=metadata,
         )

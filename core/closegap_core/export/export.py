@@ -17,7 +17,8 @@ import torch
 
 from closegap_core.bundle import open_bundle
 from closegap_core.config import ExportConfig
-from closegap_core.data import Dataset, binarise
+from closegap_core.data import Dataset
+from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
 from closegap_core.encode.encoder import FORMAT, PREFIX
 from closegap_core.errors import ExportError
@@ -73,7 +74,7 @@ def _held_out(trained: Trained, dataset: Dataset, config: ExportConfig) -> np.nd
             f"{dataset.source} has rows of {rows.shape[1]} values (shape {dataset.shape}), "
             f"but the model was trained on rows of {trained.model.width} (shape {trained.shape})"
         )
-    return binarise(rows, config.seed) if dataset.binarise else rows
+    return fixed(draw_of(trained.config.model.likelihood, dataset.binarise), rows, config.seed)
 
 
 def _build(model: Model, noise: FixedNoise, config: ExportConfig) -> onnx.ModelProto:
@@ -105,7 +106,8 @@ def _describe(built: onnx.ModelProto, trained: Trained, config: ExportConfig) ->
 def _metadata(trained: Trained, config: ExportConfig) -> dict[str, Any]:
     model, train = trained.model, trained.config.model_dump(mode="json")
     train["data"]["source"] = Path(trained.config.data.source).name
-    unit_interval = trained.binarise or trained.config.model.likelihood.kind == "bernoulli"
+    likelihood = trained.config.model.likelihood
+    unit_interval = trained.binarise or likelihood.kind in ("bernoulli", "dequantised")
     return {
         "format_version": FORMAT,
         "latent": model.generative.latent,
@@ -130,9 +132,10 @@ def _metadata(trained: Trained, config: ExportConfig) -> dict[str, Any]:
         "preprocess": {
             "width": model.width,
             "shape": list(trained.shape),
-            "likelihood": trained.config.model.likelihood.kind,
+            "likelihood": likelihood.kind,
             "range": [0, 1] if unit_interval else None,
             "binarise": trained.binarise,
+            "draw": draw_of(likelihood, trained.binarise),
         },
         "versions": {
             "closegap": version("closegap"),

@@ -78,6 +78,12 @@ class OnnxOps:
     def split(self, a: Symbol, widths: Sequence[int]) -> tuple[Symbol, ...]:
         return self.graph.emit_many("Split", [a, self.graph.integers(widths)], widths, axis=-1)
 
+    def log_softmax(self, a: Symbol) -> Symbol:
+        return self.graph.emit("LogSoftmax", [a], a.width, axis=-1)
+
+    def total_last(self, a: Symbol) -> Symbol:
+        return self.graph.emit("ReduceSum", [a, self.graph.integers([-1])], 1, keepdims=1)
+
     def sum_last(self, a: Symbol) -> Symbol:
         return self.graph.emit("ReduceSum", [a, self.graph.integers([-1])], None, keepdims=0)
 

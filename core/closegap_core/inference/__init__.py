@@ -10,9 +10,10 @@ from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.amortized import Amortized
 from closegap_core.inference.base import InferenceMethod
 from closegap_core.inference.svi import Svi
+from closegap_core.inputs import Inputs
 
 
-def _standard(config: StandardConfig, hierarchy: Hierarchy) -> InferenceMethod:
+def _standard(config: StandardConfig, hierarchy: Hierarchy, inputs: Inputs) -> InferenceMethod:
     as_iterative = IterativeConfig(
         encode=("data",),
         normalise="none",
@@ -21,13 +22,13 @@ def _standard(config: StandardConfig, hierarchy: Hierarchy) -> InferenceMethod:
         encoder=config.encoder,
         encoders=config.encoders,
     )
-    return Amortized(as_iterative, hierarchy)
+    return Amortized(as_iterative, hierarchy, inputs)
 
 
-METHODS: dict[str, Callable[[Any, Hierarchy], InferenceMethod]] = {
+METHODS: dict[str, Callable[[Any, Hierarchy, Inputs], InferenceMethod]] = {
     "standard": _standard,
     "iterative": Amortized,
-    "svi": Svi,
+    "svi": lambda config, hierarchy, inputs: Svi(config, hierarchy),
 }
 
 __all__ = ["METHODS", "InferenceMethod"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,13 +18,12 @@ from closegap_core.generative import Bound, GenerativeModel, Signals, Wanted
 from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.base import InferenceMethod, Noise, Parameters, start_of
 from closegap_core.inference.level import LevelEncoder, LevelStep, by_level
+from closegap_core.inputs import Inputs
 from closegap_core.networks import stack
 from closegap_core.ops import TORCH, Ops, Value
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior
 
-CENTRE = 0.5
-"""Subtracted from data before it is encoded: images lie in [0, 1]."""
 BACKWARD_ROWS = 4096
 """The encoder's backward runs once over all T B rows, or whenever so many are kept: memory is constant in T."""
 
@@ -46,26 +46,32 @@ class Learned(NamedTuple):
 class Amortized(InferenceMethod):
     """Structure only: parameters phi are passed to every function."""
 
-    def __init__(self, config: IterativeConfig, hierarchy: Hierarchy) -> None:
-        self.iterations, self.hierarchy = config.iterations, hierarchy
+    def __init__(self, config: IterativeConfig, hierarchy: Hierarchy, inputs: Inputs) -> None:
+        self.iterations, self.hierarchy, self.inputs = config.iterations, hierarchy, inputs
         self.latent = sum(hierarchy.latents)
         networks = config.encoders or (config.encoder,) * hierarchy.depth
         self.levels = tuple(LevelEncoder(config, network, hierarchy, i) for i, network in enumerate(networks))
+        self.sees_data = any(level.sees_data for level in self.levels)
         self.wanted = Wanted(
             gradient="gradient" in config.encode or self.levels[0].rule.needs_gradient,
             error="error" in config.encode,
         )
 
     def shapes(self) -> Sequence[Shape]:
-        return [shape for level in self.levels for shape in level.network.shapes()]
+        shapes = [shape for level in self.levels for shape in level.network.shapes()]
+        return [*shapes, *self.inputs.shapes(self.hierarchy.width)] if self.sees_data else shapes
+
+    def prepare(self, phi: Parameters, rows: np.ndarray) -> None:
+        if self.sees_data:
+            self.inputs.fit(phi, rows)
 
     def constant(self, ops: Ops, phi: Mapping[str, Value], x: Value) -> tuple[Value | None, ...]:
         """What each level's first layer makes of x alone, (B, k H); None where it does not see the data."""
-        if not any(level.sees_data for level in self.levels):
+        if not self.sees_data:
             return (None,) * len(self.levels)
-        centred = x - CENTRE
+        seen = self.inputs.apply(ops, phi, x)
         return tuple(
-            level.network.partial(ops, phi, 0, centred) if level.sees_data else None for level in self.levels
+            level.network.partial(ops, phi, 0, seen) if level.sees_data else None for level in self.levels
         )
 
     def update(
@@ -152,6 +158,7 @@ class Amortized(InferenceMethod):
         gradient = _join([learned.gradient for learned in kept])
         means, log_vars = split(TORCH, gradient.mean), split(TORCH, gradient.log_var)
         returned: list[Tensor | None] = [None] * len(self.levels)
+        seen = [self.inputs.apply(TORCH, phi, x)] if self.sees_data else []
         for level in reversed(self.levels):
             steps = [learned.iteration.levels[level.level] for learned in kept]
             mean, units = means[level.level], None
@@ -169,7 +176,7 @@ class Amortized(InferenceMethod):
             d_input, deltas = level.network.backward(
                 TORCH, phi, tapes, delta, to_input=bool(level.upward_from)
             )
-            level.network.accumulate(grads, tapes, deltas, scale, [x - CENTRE] if level.sees_data else [])
+            level.network.accumulate(grads, tapes, deltas, scale, seen if level.sees_data else [])
             self._hand_down(level, d_input, returned)
 
     @staticmethod

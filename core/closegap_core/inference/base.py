@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,10 @@ class InferenceMethod(ABC):
     @abstractmethod
     def shapes(self) -> Sequence[Shape]:
         """Parameters phi; none for methods without an encoder."""
+
+    def prepare(self, phi: Parameters, rows: np.ndarray) -> None:
+        """Set what phi holds of the training rows (N, X) but does not learn; nothing by default."""
+        return None
 
     @abstractmethod
     def posteriors(

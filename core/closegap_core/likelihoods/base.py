@@ -9,17 +9,22 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from closegap_core.inputs import CENTRED, Inputs
 from closegap_core.ops import Ops, Value
 from closegap_core.parameters import Shape
 
 
 class Likelihood(ABC):
-    """p(x|z) as functions of the decoder's output `out` (S, B, X) and of x (B, X).
+    """p(x|z) as functions of the decoder's output `out` (S, B, O) and of x (B, X), O = outputs X.
 
     To add one: a subclass in a file of its own, its configuration in `config.py`, its line in `likelihoods/__init__`.
     """
 
     kind: ClassVar[str]
+    inputs: ClassVar[Inputs] = CENTRED
+    """How x enters an encoder."""
+    outputs: int = 1
+    """Decoder outputs a data dimension needs; they come in blocks of X."""
 
     def shapes(self) -> Sequence[Shape]:
         """Parameters of its own; none by default."""
@@ -31,7 +36,7 @@ class Likelihood(ABC):
 
     @abstractmethod
     def score(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
-        """d log p(x|z) / d out, (S, B, X)."""
+        """d log p(x|z) / d out, (S, B, O)."""
 
     @abstractmethod
     def error(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
@@ -39,11 +44,11 @@ class Likelihood(ABC):
 
     @abstractmethod
     def mean(self, ops: Ops, out: Value) -> Value:
-        """E[x|z], the shape of `out`."""
+        """E[x|z], (…, O) -> (…, X)."""
 
     @abstractmethod
     def sample(self, params: Mapping[str, Tensor], out: Tensor, generator: torch.Generator) -> Tensor:
-        """x ~ p(x|z), the shape of `out`, drawn on the host."""
+        """x ~ p(x|z), (…, O) -> (…, X), drawn on the host."""
 
     @abstractmethod
     def accumulate(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from closegap import spec
 from closegap.kinds import SPECS, SweepSpec
 
+Run = Callable[..., list[dict[str, Any]]]
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FILES = sorted(EXAMPLES.glob("*.yaml"))
 
@@ -31,4 +39,63 @@ def test_the_sweep_is_nine_trials_over_encodings_and_iterations() -> None:
     (sweep,) = spec.parse((EXAMPLES / "sweep.yaml").read_text())
     assert isinstance(sweep, SweepSpec)
     assert set(sweep.space) == {"inference.encode", "inference.iterations"}
-    assert math.prod(len(dimension.grid) for dimension in sweep.space.values()) == 9
+    assert math.prod(len(dimension.values or ()) for dimension in sweep.space.values()) == 9
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """`closegap run` in one home, so that examples find what others registered; returns its lines of JSON."""
+    home = tmp_path_factory.mktemp("examples")
+
+    def run(name: str, *changes: str) -> list[dict[str, Any]]:
+        command = [
+            str(Path(sys.executable).with_name("closegap")),
+            "run",
+            str(EXAMPLES / f"{name}.yaml"),
+            "--json",
+        ]
+        for change in changes:
+            command += ["--set", change]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+            env={**os.environ, "CLOSEGAP_HOME": str(home)},
+        )
+        assert done.returncode == 0, done.stderr + done.stdout[-2000:]
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
+
+
+def outputs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outputs of the jobs, in the order in which they ended."""
+    return [line["outputs"] for line in lines if line.get("outputs")]
+
+
+def test_train_evaluate_export_encode_run_in_turn(run: Run) -> None:
+    (trained,) = outputs(run("train", "training.epochs=6"))
+    (evaluated,) = outputs(run("evaluate", "evaluation.importance_samples=20"))
+    (exported,) = outputs(run("export"))
+    (encoded,) = outputs(run("encode"))
+    assert trained["epochs"] == 6
+    assert evaluated["elbo"] < evaluated["iwae"] < 0
+    assert exported["model"] != trained["model"]
+    assert encoded["rows"] == 179
+    shards = sorted(Path(encoded["path"]).glob("*.parquet"))
+    assert [pq.read_metadata(shard).num_rows for shard in shards] == [64, 64, 51]
+
+
+def test_the_pipeline_runs(run: Run) -> None:
+    found = outputs(run("pipeline", "train:training.epochs=2", "evaluate:evaluation.importance_samples=20"))
+    assert [sorted(job)[-1] for job in found].count("valid_elbo") == 1
+    assert len(found) == 4
+
+
+def test_the_sweep_runs_and_keeps_the_best(run: Run) -> None:
+    changes = ("train.training.epochs=2", "scheduler.grace_epochs=1", "train.training.learning_rate=0.003")
+    (swept,) = outputs(run("sweep", *changes))
+    assert {"sweep", "model", "best"} <= set(swept)

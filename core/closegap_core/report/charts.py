@@ -54,7 +54,7 @@ def iterations(models: Sequence[ModelReport]) -> Figure:
         traces.append(_line(f"{html.escape(model.name)} encoder", xs, ys, colour, "solid", markers=True))
     traces += _adam(first)
     if first.evaluation.refinement is not None:
-        shown.append(first.evaluation.refinement.best)
+        shown += [first.evaluation.refinement.best, first.evaluation.refinement.from_prior[-1].elbo]
     layout = _layout("inference iteration, or Adam step", _range(shown))
     layout["xaxis"] |= {
         "type": "log",

@@ -6,6 +6,7 @@ Every key that the page uses is named here and checked on reading; other keys ar
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, final
@@ -79,8 +80,8 @@ class Iwae(_Input):
 class Refinement(_Input):
     """Adam on each row's own q, from the prior and from where the encoder ended."""
 
-    from_prior: tuple[Step, ...]
-    from_encoder: tuple[Step, ...]
+    from_prior: tuple[Step, ...] = Field(min_length=1)
+    from_encoder: tuple[Step, ...] = Field(min_length=1)
     best: Nats
     amortization_gap: Nats
 
@@ -195,6 +196,12 @@ class EncodingReport(_Input):
         return cls(elbo=elbo, rows_per_second=rows_per_second, checks=checks)
 
 
+def _by_number(item: tuple[str, Any]) -> tuple[str, int]:
+    """`batch of 3` before `batch of 33`, whatever the file's order."""
+    words = re.sub(r"\d+", "", item[0])
+    return words, int("".join(re.findall(r"\d+", item[0])) or 0)
+
+
 def _checks(path: Path) -> tuple[Check, ...]:
     """The comparisons of an export, as its gate judged them."""
     parity = _json(path)
@@ -211,7 +218,7 @@ def _checks(path: Path) -> tuple[Check, ...]:
             return Check(name=f"{name}, {row}", file=file, model=model, limit=accepted)
 
         found: list[Check] = []
-        for name, figures in parity["checks"].items():
+        for name, figures in sorted(parity["checks"].items(), key=_by_number):
             if "posterior" in figures:
                 found.append(check(f"q after {name}", figures["posterior"], "median", limits["median_row"]))
                 found.append(check(f"ELBO after {name}", figures["elbo"], "max", limits["elbo"]))

@@ -110,10 +110,10 @@ def _iterations(models: Sequence[ModelReport], figures: dict[str, Figure]) -> st
     table = f"<details><summary>as a table</summary>{tables.by_iteration(models)}</details>"
     start = models[0].evaluation.elbo_by_iteration[0].elbo
     reading = (
-        "How good q is after each inference iteration (band: ± one standard error), or after so many Adam steps on "
-        f"each row's own q under the {escape(models[0].name)} model's decoder. A curve further up and to the left "
-        f"closes the gap with less work. A one-pass encoder is a level line, under its own decoder. All "
-        f"start from the prior at {number(start)} nats, below the frame."
+        "How good q is after each inference iteration (band: ± one standard error over rows; the curves share their "
+        "rows, so they differ more surely than bands suggest), or after so many Adam steps on each row's own q under "
+        f"the {escape(models[0].name)} model's decoder. A curve further up and to the left closes the gap with less "
+        f"work. A one-pass encoder is a level line, under its own decoder. Iteration 0 is the prior: {number(start)} nats."
     )
     return _section(
         "ELBO over inference iterations", f'<div class="chart tall" id="iterations"></div>{table}', reading

@@ -54,7 +54,7 @@ def iterations(models: Sequence[ModelReport]) -> Figure:
         traces.append(_line(f"{html.escape(model.name)} encoder", xs, ys, colour, "solid", markers=True))
     traces += _adam(first)
     if first.evaluation.refinement is not None:
-        shown += [first.evaluation.refinement.best, first.evaluation.refinement.from_prior[-1].elbo]
+        shown.append(first.evaluation.refinement.best)
     layout = _layout("inference iteration, or Adam step", _range(shown))
     layout["xaxis"] |= {
         "type": "log",
@@ -108,12 +108,15 @@ def _adam(model: ModelReport) -> list[Figure]:
     if refinement is None:
         return []
     traces = []
-    for name, steps, dash in (
-        ("Adam on q from the prior", refinement.from_prior, "dot"),
-        (f"Adam on q from the {html.escape(model.name)} encoder", refinement.from_encoder, "dashdot"),
+    for start, steps, dash in (
+        ("the prior", refinement.from_prior, "dot"),
+        (f"the {html.escape(model.name)} encoder", refinement.from_encoder, "dashdot"),
     ):
         kept = [step for step in steps if step.step > 0]
-        traces.append(_line(name, [s.step for s in kept], [s.elbo for s in kept], "var(--adam)", dash))
+        # Where it ends stands in the legend: from the prior it may still be below the frame.
+        end = f"{number(steps[-1].elbo, 1)} after {steps[-1].step}"
+        xs, ys = [step.step for step in kept], [step.elbo for step in kept]
+        traces.append(_line(f"Adam on q from {start}, {end}", xs, ys, "var(--adam)", dash))
     return traces
 
 

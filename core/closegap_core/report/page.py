@@ -112,8 +112,9 @@ def _iterations(models: Sequence[ModelReport], figures: dict[str, Figure]) -> st
     reading = (
         "How good q is after each inference iteration (band: ± one standard error over rows; the curves share their "
         "rows, so they differ more surely than bands suggest), or after so many Adam steps on each row's own q under "
-        f"the {escape(models[0].name)} model's decoder. A curve further up and to the left closes the gap with less "
-        f"work. A one-pass encoder is a level line, under its own decoder. Iteration 0 is the prior: {number(start)} nats."
+        f"the {escape(models[0].name)} model's decoder. A curve further up and to the left closes the gap with "
+        f"less work. A one-pass encoder is a level line, under its own decoder. Iteration 0 is the prior: "
+        f"{number(start)} nats."
     )
     return _section(
         "ELBO over inference iterations", f'<div class="chart tall" id="iterations"></div>{table}', reading

@@ -198,19 +198,54 @@ class IterativeConfig(Config):
         return self
 
 
+class RefinerConfig(Config):
+    """A rule that moves each row's own q along the gradient of its ELBO."""
+
+    kind: Literal["sgd", "momentum", "rmsprop", "adam", "natural"] = "adam"
+    learning_rate: float = Field(0.1, gt=0, le=10, description="Of the per-row gradient.")
+    momentum: float = Field(0.6, ge=0, lt=1, description="Of `momentum` and `natural`.")
+
+
+Refiner = Annotated[RefinerConfig, _named("kind")]
+
+
 class SviConfig(Config):
-    """Stochastic variational inference: Adam on each row's own (mean, log_var), no encoder."""
+    """Stochastic variational inference: each row's own (mean, log_var) from the prior, no encoder."""
 
     method: Literal["svi"] = "svi"
-    iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        20, description="Adam steps on q for each batch."
+    iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="Steps on q for each batch.")
+    refiner: Refiner = RefinerConfig()
+    samples: Samples = 1
+
+
+class HybridConfig(Config):
+    """An encoder's proposal refined for each batch; the encoder learns at its own output (Krishnan et al. 2018)."""
+
+    method: Literal["hybrid"] = "hybrid"
+    encoder: NetworkConfig = NetworkConfig()
+    encoders: Encoders = None
+    iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="Steps on q for each batch.")
+    refiner: Refiner = RefinerConfig(learning_rate=0.01)
+    samples: Samples = 1
+
+
+class SemiAmortizedConfig(Config):
+    """An encoder's proposal refined, and learned from through the refinement (Kim et al. 2018)."""
+
+    method: Literal["semi_amortized"] = "semi_amortized"
+    encoder: NetworkConfig = NetworkConfig()
+    encoders: Encoders = None
+    iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
+        5, description="Steps that are differentiated through."
     )
-    learning_rate: float = Field(0.1, gt=0, le=10, description="Of Adam on the per-row gradient.")
+    refiner: Refiner = RefinerConfig(kind="momentum", learning_rate=0.01, momentum=0.5)
     samples: Samples = 1
 
 
 InferenceConfig = Annotated[
-    StandardConfig | IterativeConfig | SviConfig, Field(discriminator="method"), _named("method")
+    StandardConfig | IterativeConfig | SviConfig | HybridConfig | SemiAmortizedConfig,
+    Field(discriminator="method"),
+    _named("method"),
 ]
 
 
@@ -232,8 +267,8 @@ class TrainingConfig(Config):
     threads: PositiveInt = Field(1, description="CPU threads of a rank.")
 
 
-class RefinementConfig(Config):
-    """Adam on each row's own q, the comparison curve of an evaluation."""
+class RefinementConfig(RefinerConfig):
+    """A refiner on each row's own q, the comparison curve of an evaluation."""
 
     iterations: Annotated[int, Field(ge=1, le=100_000)] = 100
     learning_rate: float = Field(0.05, gt=0, le=10)

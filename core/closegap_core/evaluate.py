@@ -23,7 +23,7 @@ from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
 from closegap_core.errors import DataError, NumericalError
 from closegap_core.inference.base import start_of
-from closegap_core.inference.svi import refine
+from closegap_core.inference.refiners import refine
 from closegap_core.posterior import Posterior
 from closegap_core.progress import Pace, Progress
 from closegap_core.trained import Trained, read_trained
@@ -162,15 +162,15 @@ class _Measured:
     def _refine(
         self, batch: Batch, start: Posterior, refinement: RefinementConfig, into: dict[int, Estimate]
     ) -> None:
+        with torch.no_grad():
+            self._walk(batch, start, refinement, into)
+
+    def _walk(
+        self, batch: Batch, start: Posterior, refinement: RefinementConfig, into: dict[int, Estimate]
+    ) -> None:
         model, marks = self.model, _marks(refinement.iterations)
-        walk = refine(
-            model.generative,
-            model.theta.views,
-            batch.x,
-            start,
-            self.adam.inference(batch),
-            refinement.learning_rate,
-        )
+        noise = self.adam.inference(batch)
+        walk = refine(model.generative, model.theta.views, batch.x, start, noise, refinement)
         for step, q in zip(range(refinement.iterations + 1), walk, strict=False):
             if step in marks:
                 bound = model.bound(batch.x, q, self.measure.measure(batch, 0))

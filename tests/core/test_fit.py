@@ -29,6 +29,8 @@ METHODS: dict[str, dict[str, Any]] = {
         "encoder": {"hidden": [8], "connection": "highway"},
     },
     "svi": {"method": "svi", "iterations": 3},
+    "hybrid": {"method": "hybrid", "iterations": 3, "encoder": {"hidden": [8]}, "refiner": "natural"},
+    "semi_amortized": {"method": "semi_amortized", "iterations": 2, "encoder": {"hidden": [8]}},
 }
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from closegap_core import seeds
 from closegap_core.bounds import iwae_bound
-from closegap_core.config import TrainConfig
+from closegap_core.config import RefinerConfig, TrainConfig
 from closegap_core.generative import Wanted
-from closegap_core.inference.svi import refine
+from closegap_core.inference.refiners import refine
 from closegap_core.model import Model
 from closegap_core.ops import TORCH
 from closegap_core.posterior import Posterior
@@ -161,21 +161,32 @@ def test_the_gradient_vanishes_at_the_best_diagonal_q(orthogonal: bool) -> None:
         assert float(part.abs().max()) < 1e-10
 
 
+@pytest.mark.parametrize(
+    ("kind", "rate", "steps"),
+    [
+        ("sgd", 0.05, 2000),
+        ("momentum", 0.02, 2000),
+        ("rmsprop", 1e-3, 8000),
+        ("adam", 0.02, 2000),
+        ("natural", 0.3, 800),
+    ],
+)
 @pytest.mark.parametrize("orthogonal", [True, False])
-def test_adam_on_q_reaches_the_optimum(orthogonal: bool) -> None:
+def test_every_refiner_reaches_the_optimum(orthogonal: bool, kind: str, rate: float, steps: int) -> None:
     case = known(orthogonal)
-    start = prior()
-    walk = refine(case.model.generative, case.model.theta.views, case.x, start, lambda t: corners(), 0.02)
-    q = next(itertools.islice(walk, 2000, None))
+    theta, config = case.model.theta.views, RefinerConfig(kind=kind, learning_rate=rate)
+    walk = refine(case.model.generative, theta, case.x, prior(), lambda t: corners(), config)
+    with torch.no_grad():
+        q = next(itertools.islice(walk, steps, None))
     best = case.best()
-    torch.testing.assert_close(q.mean, best.mean, rtol=0, atol=1e-3)
-    torch.testing.assert_close(q.log_var, best.log_var, rtol=0, atol=1e-3)
+    torch.testing.assert_close(q.mean, best.mean, rtol=0, atol=2e-3)
+    torch.testing.assert_close(q.log_var, best.log_var, rtol=0, atol=2e-3)
     gap = case.log_evidence() - case.elbo(q)
     if orthogonal:
-        assert float(gap.abs().max()) < 1e-5
+        assert float(gap.abs().max()) < 1e-4
     else:
         # The approximation gap of a diagonal q: half of log det(diag P) - log det P, the same for every row.
         precision = case.precision()
         expected = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
         assert float(expected) > 0.05
-        torch.testing.assert_close(gap, expected.expand(ROWS), rtol=0, atol=1e-5)
+        torch.testing.assert_close(gap, expected.expand(ROWS), rtol=0, atol=1e-4)

@@ -48,6 +48,7 @@ HIERARCHIES: dict[str, dict[str, Any]] = {
 def make(likelihood: Any = "bernoulli", decoder: Any = None, model: Any = None, **inference: Any) -> Model:
     """A small float64 model away from its initial values; all levels together have LATENT dimensions."""
     inference = {"method": "iterative", "iterations": 3, "encoder": {"hidden": [6, 8]}, **inference}
+    inference = {name: value for name, value in inference.items() if value is not None}
     model = model or {"levels": [{"latent": LATENT}]}
     levels = [{"decoder": decoder or {"hidden": [7, 6]}, **level} for level in model["levels"]]
     config = TrainConfig.model_validate(
@@ -275,3 +276,35 @@ def test_a_row_does_not_depend_on_its_batch(likelihood: Any, encode: list[str], 
         for got, want in zip(alone, together, strict=True):
             rounding = 1e-11 * max(1.0, float(want[row].abs().max()))
             torch.testing.assert_close(got[0], want[row], rtol=1e-9, atol=rounding)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "rmsprop", "adam", "natural"])
+def test_a_semi_amortized_step_is_the_gradient_through_the_refinement(kind: str) -> None:
+    """Central differences of the last iterate's ELBO in every direction that is tried, theta and phi alike."""
+    model = make(method="semi_amortized", iterations=3, refiner={"kind": kind, "learning_rate": 0.05})
+    x = rows()
+    model.learn(x, noise, 1.0)
+    for i, flat in enumerate((model.theta, model.phi)):
+        for trial in range(3):
+            direction = seeds.normal(tuple(flat.data.shape), torch.float64, 31, i, trial)
+            h, values = 1e-6, []
+            for sign in (1.0, -1.0):
+                flat.data.add_(direction, alpha=sign * h)
+                values.append(float(model.learn(x, noise, 0.0).elbo.sum()))
+                flat.data.add_(direction, alpha=-sign * h)
+            assert float(flat.grad @ direction) == pytest.approx(
+                (values[0] - values[1]) / (2 * h), rel=2e-5, abs=1e-6
+            )
+
+
+def test_a_hybrid_step_teaches_the_encoder_at_its_own_output() -> None:
+    hybrid = make(method="hybrid", iterations=4, refiner={"kind": "adam", "learning_rate": 0.05})
+    standard = make(method="standard", iterations=None)
+    for name, value in hybrid.parameters().items():
+        standard.parameters()[name].copy_(value)
+    x = rows()
+    before = standard.learn(x, noise, 1.0 / ROWS).elbo
+    after = hybrid.learn(x, noise, 1.0 / ROWS).elbo
+    torch.testing.assert_close(hybrid.phi.grad, standard.phi.grad, rtol=1e-12, atol=1e-14)
+    assert float((after - before).mean()) > 0
+    assert not torch.allclose(hybrid.theta.grad, standard.theta.grad)

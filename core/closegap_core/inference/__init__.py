@@ -9,6 +9,7 @@ from closegap_core.config import IterativeConfig, StandardConfig
 from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.amortized import Amortized
 from closegap_core.inference.base import InferenceMethod
+from closegap_core.inference.hybrid import Hybrid, SemiAmortized
 from closegap_core.inference.svi import Svi
 from closegap_core.inputs import Inputs
 
@@ -29,6 +30,8 @@ METHODS: dict[str, Callable[[Any, Hierarchy, Inputs], InferenceMethod]] = {
     "standard": _standard,
     "iterative": Amortized,
     "svi": lambda config, hierarchy, inputs: Svi(config, hierarchy),
+    "hybrid": Hybrid,
+    "semi_amortized": SemiAmortized,
 }
 
 __all__ = ["METHODS", "InferenceMethod"]

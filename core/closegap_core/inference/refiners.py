@@ -1,0 +1,153 @@
+"""Refiners: rules that move each row's own q along the gradient of its ELBO, one decoder pass a sample and step.
+
+What the field calls stochastic variational inference with an optimizer (Hoffman et al. 2013), started anywhere: from
+the prior, or from what an encoder proposes. Gradients are each row's own, so a learning rate means the same at every
+batch size. To add one: a subclass, its name in `config.RefinerConfig`, and its line in `REFINERS`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import ClassVar, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from closegap_core.config import RefinerConfig
+from closegap_core.generative import GenerativeModel, Wanted
+from closegap_core.inference.base import Noise, Parameters
+from closegap_core.ops import TORCH
+from closegap_core.posterior import LOG_VAR_BOUND, Posterior
+
+GRADIENT_ONLY = Wanted(gradient=True, error=False)
+
+
+class State(NamedTuple):
+    """Running averages of a rule, (B, 2 Z) each, and the steps taken."""
+
+    first: Tensor
+    second: Tensor
+    steps: int
+
+
+class Refiner(ABC):
+    """One rule. Values are [mean, log_var] (B, 2 Z)."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, config: RefinerConfig) -> None:
+        self.rate, self.momentum = config.learning_rate, config.momentum
+
+    def look_ahead(self, value: Tensor, state: State) -> Tensor:
+        """Where the gradient is taken; the value itself unless a rule says otherwise."""
+        return value
+
+    @abstractmethod
+    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        """The increment (B, 2 Z) from the ascent direction at `look_ahead`, and the next state."""
+
+
+@final
+class Sgd(Refiner):
+    """Plain gradient ascent."""
+
+    kind = "sgd"
+
+    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.rate * gradient, state
+
+
+@final
+class Momentum(Refiner):
+    """Heavy-ball momentum (Polyak 1964)."""
+
+    kind = "momentum"
+
+    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        velocity = self.momentum * state.first + gradient
+        return self.rate * velocity, state._replace(first=velocity)
+
+
+@final
+class RmsProp(Refiner):
+    """Division by a running root mean square with decay 0.99 (Hinton 2012)."""
+
+    kind = "rmsprop"
+
+    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        second = 0.99 * state.second + 0.01 * gradient.square()
+        return self.rate * gradient / (second.sqrt() + 1e-8), state._replace(second=second)
+
+
+@final
+class Adam(Refiner):
+    """Adam with decays 0.9 and 0.999 (Kingma & Ba 2015)."""
+
+    kind = "adam"
+
+    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        t = state.steps + 1
+        first = 0.9 * state.first + 0.1 * gradient
+        second = 0.999 * state.second + 0.001 * gradient.square()
+        size = (second / (1 - 0.999**t)).sqrt() + 1e-8
+        return self.rate * (first / (1 - 0.9**t)) / size, State(first, second, state.steps)
+
+
+@final
+class Natural(Refiner):
+    """The mean along its natural gradient sigma^2 dL/dmean (Amari 1998) with look-ahead momentum (Nesterov 1983).
+
+    The variance that an encoder proposes is the preconditioner, which is why a few steps are worth many of Adam's.
+    The log-variance moves a tenth as fast: with few samples its gradient is mostly noise.
+    """
+
+    kind = "natural"
+    LOG_VAR_SHARE = 0.1
+
+    def look_ahead(self, value: Tensor, state: State) -> Tensor:
+        return value + self._warm(state) * state.first
+
+    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        mean, log_var = gradient.chunk(2, -1)
+        variance = value.chunk(2, -1)[1].exp()
+        along = torch.cat([variance * mean, (2.0 * self.LOG_VAR_SHARE * log_var).clamp(-1.0, 1.0)], -1)
+        velocity = self._warm(state) * state.first + self.rate * along
+        return velocity, state._replace(first=velocity)
+
+    def _warm(self, state: State) -> float:
+        """No momentum at first, all of it from the third step."""
+        return self.momentum * min(1.0, state.steps / 2)
+
+
+REFINERS: dict[str, Callable[[RefinerConfig], Refiner]] = {
+    refiner.kind: refiner for refiner in (Sgd, Momentum, RmsProp, Adam, Natural)
+}
+
+
+def refine(
+    generative: GenerativeModel,
+    theta: Parameters,
+    x: Tensor,
+    start: Posterior,
+    noise: Noise,
+    config: RefinerConfig,
+) -> Iterator[Posterior]:
+    """q after 0, 1, 2, … steps from `start`, endless; log-variances are kept in [-15, 15].
+
+    Differentiable where gradients are enabled: a semi-amortized encoder learns through it.
+    """
+    refiner = REFINERS[config.kind](config)
+    value = torch.cat(start, -1)
+    state = State(torch.zeros_like(value), torch.zeros_like(value), 0)
+    while True:
+        yield Posterior(*value.chunk(2, -1))
+        ahead = refiner.look_ahead(value, state)
+        draw, at = noise(state.steps), Posterior(*ahead.chunk(2, -1))
+        gradient = generative.signals(TORCH, theta, x, at, draw, draw.shape[0], GRADIENT_ONLY).gradient
+        if gradient is None:
+            raise TypeError("the gradient of the ELBO was not computed")
+        increment, state = refiner.step(value, torch.cat(gradient, -1), state)
+        mean, log_var = (value + increment).chunk(2, -1)
+        value = torch.cat([mean, log_var.clamp(-LOG_VAR_BOUND, LOG_VAR_BOUND)], -1)
+        state = state._replace(steps=state.steps + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -12,6 +11,7 @@ from string import Template
 
 import numpy as np
 
+from closegap_core.durable import write_bytes
 from closegap_core.report import charts, images, tables
 from closegap_core.report.charts import Figure, number
 from closegap_core.report.inputs import EncodingReport, ModelReport, ReportError
@@ -27,7 +27,7 @@ def build(
     encoding: EncodingReport | None = None,
     title: str = "Closing the amortization gap",
 ) -> Path:
-    """Write the page that compares both models; returns `out`. Raises ReportError, OSError."""
+    """Write the page that compares both models; returns `out`. Raises ReportError, StorageError."""
     gain = iterative.evaluation.elbo - standard.evaluation.elbo
     lead = (
         f"On {iterative.evaluation.rows} held-out rows the {escape(iterative.name)} model reaches an ELBO of "
@@ -41,7 +41,7 @@ def build(
 def build_single(
     out: Path, *, model: ModelReport, encoding: EncodingReport | None = None, title: str | None = None
 ) -> Path:
-    """Write the page of one model; returns `out`. Raises ReportError, OSError."""
+    """Write the page of one model; returns `out`. Raises ReportError, StorageError."""
     lead = (
         f"On {model.evaluation.rows} held-out rows the model reaches an ELBO of "
         f"{number(model.evaluation.elbo)} nats. Higher is better: the ELBO is a lower bound on log p(x)."
@@ -72,9 +72,7 @@ def _write(
         figures=json.dumps(figures, allow_nan=False).replace("<", "\\u003c"),
         plotly=_plotly(),
     )
-    temporary = out.with_name(out.name + ".part")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, out)
+    write_bytes(out, page.encode())
     return out
 
 

@@ -31,6 +31,7 @@ SERVICE_FOR_WORKERS = frozenset(
         "job",
         "kinds",
         "queue",
+        "references",
         "registry",
         "settings",
         "space",

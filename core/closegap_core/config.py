@@ -188,6 +188,14 @@ class IterativeConfig(Config):
         5, description="Inference iterations T in training."
     )
     samples: Samples = 1
+    loss_weights: Literal["uniform", "linear", "last"] = Field(
+        "uniform",
+        description="Share of iteration t in what the encoder learns: 1/T, in proportion to t, or only t = T.",
+    )
+    iterations_drawn: Literal["fixed", "uniform", "growing"] = Field(
+        "fixed",
+        description="Of each training step: T, drawn from 1 … T, or from 1 up to T over the first half of the epochs.",
+    )
 
     @model_validator(mode="after")
     def _encodings_make_sense(self) -> IterativeConfig:
@@ -263,6 +271,18 @@ class TrainingConfig(Config):
     keep: Literal["best", "last"] = Field(
         "best", description="Weights kept: of the best validation ELBO, or the last."
     )
+    kl_warmup: float = Field(
+        0.0,
+        ge=0,
+        description="Epochs over which the weight of the KL rises linearly from 0 to 1, signals included.",
+    )
+    free_bits: float = Field(
+        0.0, ge=0, le=100, description="Nats of each row's KL in each latent dimension that cost nothing."
+    )
+    encoder_steps: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1,
+        description="Steps of the encoder for each batch; only at the last of them the decoder makes one too.",
+    )
     checkpoint_every: PositiveInt = Field(1, description="Epochs between checkpoints.")
     threads: PositiveInt = Field(1, description="CPU threads of a rank.")
 
@@ -334,6 +354,15 @@ class TrainConfig(Config):
     model: ModelConfig
     inference: InferenceConfig
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _encoder_steps_need_an_encoder(self) -> TrainConfig:
+        if isinstance(self.inference, SviConfig) and self.training.encoder_steps > 1:
+            steps = self.training.encoder_steps
+            raise ValueError(
+                f"training.encoder_steps is {steps}, but inference method svi has no encoder; leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_encoder_a_level(self) -> TrainConfig:

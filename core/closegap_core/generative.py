@@ -8,14 +8,18 @@ dimensions of all levels together, X.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import add
 from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from closegap_core.config import ModelConfig
-from closegap_core.hierarchy import Ascent, Descent, Hierarchy, divergence, kl_to
+from closegap_core.divergence import KlWeights, counted_kl, divergence, kl_to, kl_weights
+from closegap_core.hierarchy import Ascent, Descent, Hierarchy
 from closegap_core.likelihoods import LIKELIHOODS
+from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH, Ops, Value
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior, kl_to_prior, log_density, log_normal, log_prior, sample
@@ -86,25 +90,31 @@ class GenerativeModel:
 
     def kl(self, ops: Ops, q: Posterior, descent: Descent) -> list[Value]:
         """KL of each level in nats, (B,) each, in closed form given the sampled levels above."""
-        by_level = []
-        for level, prior in zip(self.levels(ops, q), descent.priors, strict=True):
-            term = kl_to_prior(ops, level) if prior is None else ops.mean_samples(kl_to(ops, level, prior))
-            by_level.append(term)
-        return by_level
+        return [
+            kl_to_prior(ops, level) if prior is None else ops.mean_samples(kl_to(ops, level, prior))
+            for level, prior in zip(self.levels(ops, q), descent.priors, strict=True)
+        ]
 
     def bound(
-        self, ops: Ops, theta: Mapping[str, Value], x: Value, q: Posterior, noise: Value, count: int
+        self,
+        ops: Ops,
+        theta: Mapping[str, Value],
+        x: Value,
+        q: Posterior,
+        noise: Value,
+        count: int,
+        objective: Objective = ELBO,
     ) -> Bound:
-        """The ELBO of each row, its expectation over z estimated with the S = count draws of `noise`."""
+        """`objective` of each row, its expectation over z estimated with the S = count draws of `noise`."""
         descent = self.hierarchy.descend(ops, theta, sample(ops, q, noise), count)
-        return self._bound(ops, theta, x, q, descent)
+        bound = self._bound(ops, theta, x, q, descent)
+        if objective == ELBO:
+            return bound
+        return bound._replace(kl=counted_kl(ops, self.levels(ops, q), descent.priors, objective))
 
     def _bound(self, ops: Ops, theta: Mapping[str, Value], x: Value, q: Posterior, descent: Descent) -> Bound:
         log_likelihood = ops.mean_samples(self.likelihood.log_likelihood(ops, theta, descent.out, x))
-        total, *others = self.kl(ops, q, descent)
-        for other in others:
-            total = total + other
-        return Bound(log_likelihood, total)
+        return Bound(log_likelihood, reduce(add, self.kl(ops, q, descent)))
 
     def signals(
         self,
@@ -115,15 +125,19 @@ class GenerativeModel:
         noise: Value,
         count: int,
         wanted: Wanted,
+        objective: Objective = ELBO,
     ) -> Signals:
-        """Signals of the ELBO at q. The gradient is each row's own, so it does not depend on the batch.
+        """Signals of `objective` at q. The gradient is each row's own, so it does not depend on the batch.
 
         Marino et al. 2018, eqs. 9-13, with the analytic KL term; for one level
         dL/dmean = E[r] - mean,  dL/dlog_var = E[sigma noise r] / 2 + (1 - sigma^2) / 2,  r = d log p(x|z) / dz.
         """
         z = sample(ops, q, noise)
         descent = self.hierarchy.descend(ops, theta, z, count)
-        gradient = self._gradient(ops, theta, x, q, noise, descent, count)[0] if wanted.gradient else None
+        gradient = None
+        if wanted.gradient:
+            weights = kl_weights(ops, self.levels(ops, q), descent.priors, objective)
+            gradient = self._gradient(ops, theta, x, q, noise, descent, count, weights)[0]
         error = self._error(ops, theta, x, q, z, descent) if wanted.error else None
         return Signals(gradient, error)
 
@@ -146,10 +160,11 @@ class GenerativeModel:
         noise: Value,
         descent: Descent,
         count: int,
+        weights: KlWeights | None,
     ) -> tuple[Posterior, Ascent]:
         score = self.likelihood.score(ops, theta, descent.out, x)
         levels = self.levels(ops, q)
-        ascent = self.hierarchy.ascend(ops, theta, descent, levels, score, count)
+        ascent = self.hierarchy.ascend(ops, theta, descent, levels, score, count, weights)
         dz = ops.concat(ascent.dz)
         parts = [
             (level.mean, ops.exp(level.log_var) - 1.0)
@@ -157,6 +172,8 @@ class GenerativeModel:
             else tuple(ops.mean_samples(term) for term in divergence(ops, level, prior))
             for level, prior in zip(levels, descent.priors, strict=True)
         ]
+        if weights is not None:
+            parts = [(error * w, excess * w) for (error, excess), w in zip(parts, weights, strict=True)]
         mean = ops.mean_samples(dz) - ops.concat([error for error, _ in parts])
         scaled = ops.mean_samples(dz * noise) * ops.exp(q.log_var * 0.5)
         return Posterior(mean, (scaled - ops.concat([excess for _, excess in parts])) * 0.5), ascent
@@ -170,13 +187,19 @@ class GenerativeModel:
         noise: Tensor,
         scale: float,
         wanted: Wanted,
+        objective: Objective = ELBO,
     ) -> tuple[Signals, Bound]:
-        """As `signals`, and adds scale * d(sum of ELBOs)/dtheta to `grads` from the same pass; the gradient always."""
+        """As `signals`, and adds scale * d(sum of objectives)/dtheta to `grads` from the same pass.
+
+        The gradient is there always, and the bound is the ELBO whatever the objective.
+        """
         count = noise.shape[0]
         z = sample(TORCH, q, noise)
         descent = self.hierarchy.descend(TORCH, theta, z, count)
-        gradient, ascent = self._gradient(TORCH, theta, x, q, noise, descent, count)
-        self.hierarchy.accumulate(theta, grads, descent, ascent, self.levels(TORCH, q), TORCH, scale / count)
+        levels = self.levels(TORCH, q)
+        weights = kl_weights(TORCH, levels, descent.priors, objective)
+        gradient, ascent = self._gradient(TORCH, theta, x, q, noise, descent, count, weights)
+        self.hierarchy.accumulate(theta, grads, descent, ascent, levels, TORCH, scale / count, weights)
         self.likelihood.accumulate(grads, theta, descent.out, x, scale / count)
         error = self._error(TORCH, theta, x, q, z, descent) if wanted.error else None
         return Signals(gradient, error), self._bound(TORCH, theta, x, q, descent)

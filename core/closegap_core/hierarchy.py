@@ -13,18 +13,11 @@ from typing import NamedTuple, final
 from torch import Tensor
 
 from closegap_core.config import ModelConfig
+from closegap_core.divergence import KlWeights, Prior, divergence
 from closegap_core.networks import Network, Tape
 from closegap_core.ops import Ops, Value
 from closegap_core.parameters import Shape
 from closegap_core.posterior import LOG_VAR_BOUND, Posterior
-
-
-class Prior(NamedTuple):
-    """p(z_l | z_above) at each sample: mean and log_var (S, B, Z_l), and log_var before it was clipped."""
-
-    mean: Value
-    log_var: Value
-    raw: Value
 
 
 class Descent(NamedTuple):
@@ -36,7 +29,7 @@ class Descent(NamedTuple):
 
 
 class Ascent(NamedTuple):
-    """Gradients of sum over levels of minus KL plus log-likelihood: d z (S, B, Z_l) by level, network deltas."""
+    """Gradients of log-likelihood minus weighted KL: d z (S, B, Z_l) by level, network deltas."""
 
     dz: tuple[Value, ...]
     deltas: tuple[list[Value], ...]
@@ -142,6 +135,7 @@ class Hierarchy:
         q: Sequence[Posterior],
         score: Value,
         count: int,
+        weights: KlWeights | None = None,
     ) -> Ascent:
         """score = d log p(x|z) / d out (S, B, outputs X) -> gradients at every z, those of the levels' KL included."""
         gathered: list[list[Value]] = [[] for _ in range(self.depth)]
@@ -149,7 +143,9 @@ class Hierarchy:
         deltas: list[list[Value]] = []
         for level in range(self.depth):
             delta = (
-                score if level == 0 else self._prior_delta(ops, descent, q, level - 1, of_units[level - 1])
+                score
+                if level == 0
+                else self._prior_delta(ops, descent, q, level - 1, of_units[level - 1], weights)
             )
             d_input, layer_deltas = self.networks[level].backward(
                 ops, theta, descent.tapes[level], ops.rows(delta)
@@ -169,7 +165,13 @@ class Hierarchy:
                 of_units[i].append(blocks.pop(0))
 
     def _prior_delta(
-        self, ops: Ops, descent: Descent, q: Sequence[Posterior], level: int, units: list[Value]
+        self,
+        ops: Ops,
+        descent: Descent,
+        q: Sequence[Posterior],
+        level: int,
+        units: list[Value],
+        weights: KlWeights | None,
     ) -> Value:
         """d(-KL of `level`) / d(mean, log_var of its prior), and what came back to its units."""
         prior = descent.priors[level]
@@ -180,6 +182,8 @@ class Hierarchy:
         if self.predicts_variance:
             inside = ops.positive(LOG_VAR_BOUND - ops.abs(prior.raw))
             blocks.append((excess + error * (q[level].mean - prior.mean)) * 0.5 * inside)
+        if weights is not None:
+            blocks = [block * weights[level] for block in blocks]
         return ops.concat([*blocks, _sum(units)] if units else blocks)
 
     def accumulate(
@@ -191,6 +195,7 @@ class Hierarchy:
         q: Sequence[Posterior],
         ops: Ops,
         scale: float,
+        weights: KlWeights | None = None,
     ) -> None:
         """Add scale * the gradients of all parameters to `grads`; scale includes 1 / S."""
         for network, tapes, deltas in zip(self.networks, descent.tapes, ascent.deltas, strict=True):
@@ -203,19 +208,9 @@ class Hierarchy:
             error, excess = divergence(ops, q[level], prior)
             inside = (prior.raw.abs() < LOG_VAR_BOUND).to(prior.raw.dtype)
             terms = (excess + error * (q[level].mean - prior.mean)) * 0.5 * inside
+            if weights is not None:
+                terms = terms * weights[level]
             grads[self._variance(level)].add_(terms.sum((0, 1)), alpha=scale)
-
-
-def divergence(ops: Ops, q: Posterior, prior: Prior) -> tuple[Value, Value]:
-    """(mean_q - mean_p) / var_p and var_q / var_p - 1 at each sample, (S, B, Z_l): the parts of KL's gradients."""
-    precision = ops.exp(-prior.log_var)
-    return (q.mean - prior.mean) * precision, ops.exp(q.log_var) * precision - 1.0
-
-
-def kl_to(ops: Ops, q: Posterior, prior: Prior) -> Value:
-    """KL(q_l || p(z_l | z_above)) in nats at each sample, (S, B), in closed form."""
-    error, excess = divergence(ops, q, prior)
-    return ops.sum_last(prior.log_var - q.log_var + excess + error * (q.mean - prior.mean)) * 0.5
 
 
 def _sum(blocks: Sequence[Value]) -> Value:

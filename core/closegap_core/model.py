@@ -18,7 +18,8 @@ from closegap_core.config import TrainConfig
 from closegap_core.errors import CheckpointError
 from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.inference import METHODS
-from closegap_core.inference.base import Noise
+from closegap_core.inference.base import Lesson, Noise
+from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH
 from closegap_core.parameters import CPU, Flat
 from closegap_core.posterior import Posterior
@@ -68,13 +69,20 @@ class Model:
         """The ELBO of each row at q, nats, estimated with the S draws of noise (S, B, Z) or (S, 1, Z)."""
         return self.generative.bound(TORCH, self.theta.views, x, q, noise, noise.shape[0])
 
-    def learn(self, x: Tensor, noise: Noise, scale: float) -> Bound:
+    def learn(
+        self,
+        x: Tensor,
+        noise: Noise,
+        scale: float,
+        objective: Objective = ELBO,
+        iterations: int | None = None,
+    ) -> Bound:
         """Add scale * the ascent directions for rows x to theta.grad and phi.grad; the bound at the last q.
 
         `scale` is one over the number of rows of the whole batch, over all ranks.
         """
-        grads = (self.theta.grads, self.phi.grads)
-        return self.method.learn(self.generative, self.theta.views, self.phi.views, grads, x, noise, scale)
+        grads, lesson = (self.theta.grads, self.phi.grads), Lesson(scale, objective, iterations)
+        return self.method.learn(self.generative, self.theta.views, self.phi.views, grads, x, noise, lesson)
 
     def save(self, path: Path) -> None:
         """Write all parameters as safetensors, flushed to disk."""

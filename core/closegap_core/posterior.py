@@ -28,7 +28,12 @@ def sample(ops: Ops, q: Posterior, noise: Value) -> Value:
 
 def kl_to_prior(ops: Ops, q: Posterior) -> Value:
     """KL(q || N(0, I)) in nats, (B,), in closed form."""
-    return ops.sum_last(ops.exp(q.log_var) + q.mean * q.mean - 1.0 - q.log_var) * 0.5
+    return ops.sum_last(twice_kl_to_prior(ops, q)) * 0.5
+
+
+def twice_kl_to_prior(ops: Ops, q: Posterior) -> Value:
+    """2 KL(q || N(0, I)) of each dimension in nats, (B, Z)."""
+    return ops.exp(q.log_var) + q.mean * q.mean - 1.0 - q.log_var
 
 
 def log_density(noise: Tensor, log_var: Tensor) -> Tensor:

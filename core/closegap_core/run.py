@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from closegap_core import seeds
+from closegap_core import curriculum, seeds
 from closegap_core.checkpoint import Checkpoint
 from closegap_core.data import Dataset
 from closegap_core.data.dequantise import spread
 from closegap_core.data.draw import draw_of, fixed
 from closegap_core.errors import NumericalError
+from closegap_core.generative import Bound
 from closegap_core.group import Group
 from closegap_core.model import Model
+from closegap_core.optimizer import adam, moments, restore
 from closegap_core.parameters import Flat
 from closegap_core.validation import Batch, Draws, batches, curve
 
@@ -53,7 +56,7 @@ class Run:
         )  # log-likelihood and KL of this rank's rows of this epoch
         self.history: list[dict[str, Any]] = []
         self.best = Best(-1, -math.inf, model.theta.data.clone(), model.phi.data.clone())
-        self.optimizers = {"theta": _adam(model.theta), "phi": _adam(model.phi)}
+        self.optimizers = {"theta": adam(model.theta), "phi": adam(model.phi)}
         self.samples = model.config.inference.samples
         self.valid = self._validation_rows()
         self._order = torch.empty(0, dtype=torch.int64)
@@ -66,35 +69,49 @@ class Run:
         return self.step // self.steps_per_epoch
 
     def learn(self) -> None:
-        """One optimizer step on the next batch. Raises NumericalError before anything is changed."""
+        """The optimizer steps on the next batch. Raises NumericalError before a step that is not finite."""
         training, position = self.config.training, self.step % self.steps_per_epoch
         if position == 0 or not len(self._order):
             self._order = seeds.permutation(self.rows.shape[0], training.seed, seeds.ORDER, self.epoch)
         index = self._order[position * training.batch_size :][: training.batch_size]
         mine = self._share(len(index))
         x = self._drawn(self.rows[index])[mine].to(self.model.device)
-        for flat in (self.model.theta, self.model.phi):
-            flat.grad.zero_()
-        if len(x):
-            bound = self.model.learn(
-                x, lambda t: self._noise(t, len(index))[:, mine].to(x.device), 1.0 / len(index)
-            )
+        for extra in range(training.encoder_steps - 1, 0, -1):
+            self._teach(x, mine, len(index), extra)
+            self._ascend({"phi": self.model.phi})
+        bound = self._teach(x, mine, len(index))
+        if bound is not None:
             self.sums += torch.stack([bound.log_likelihood.double().sum(), bound.kl.double().sum()])
-        self._ascend()
+        self._ascend({"theta": self.model.theta, "phi": self.model.phi})
         self.step += 1
 
-    def _ascend(self) -> None:
+    def _teach(self, x: Tensor, mine: slice, count: int, extra: int = 0) -> Bound | None:
+        """Gradients for this rank's rows x of a batch of `count`; `extra` steps of the encoder follow."""
+        for flat in (self.model.theta, self.model.phi):
+            flat.grad.zero_()
+        if not len(x):
+            return None
+        progress = self.step / self.steps_per_epoch
+        return self.model.learn(
+            x,
+            lambda t: self._noise(t, count, extra)[:, mine].to(x.device),
+            1.0 / count,
+            curriculum.objective(self.config, progress),
+            curriculum.iterations(self.config, self.step, progress),
+        )
+
+    def _ascend(self, flats: Mapping[str, Flat]) -> None:
         rate = self._rate()
-        for name, flat in (("theta", self.model.theta), ("phi", self.model.phi)):
+        for name, flat in flats.items():
             self.group.sum(flat.grad)
             if not bool(flat.grad.sum().isfinite()):
                 raise NumericalError(
                     f"the gradient of {name} is not finite at step {self.step + 1} (epoch {self.epoch + 1}); "
                     "a smaller training.learning_rate often helps"
                 )
-        for optimizer in self.optimizers.values():
-            optimizer.param_groups[0]["lr"] = rate
-            optimizer.step()
+        for name in flats:
+            self.optimizers[name].param_groups[0]["lr"] = rate
+            self.optimizers[name].step()
 
     def _rate(self) -> float:
         training = self.config.training
@@ -116,9 +133,10 @@ class Run:
         drawn: Tensor = spread(rows, uniform, legacy=self.draw == "dequantise_legacy")
         return drawn
 
-    def _noise(self, t: int, count: int) -> Tensor:
+    def _noise(self, t: int, count: int, extra: int) -> Tensor:
         size = (self.samples, count, self.model.generative.latent)
-        return seeds.normal(size, self.model.dtype, self.config.training.seed, seeds.NOISE, self.step, t)
+        words = (self.config.training.seed, seeds.NOISE, self.step, t, *([extra] if extra else []))
+        return seeds.normal(size, self.model.dtype, *words)
 
     def _validation_rows(self) -> Tensor:
         rows = fixed(self.draw, self.dataset.valid.rows, self.config.training.seed)
@@ -196,8 +214,7 @@ class Run:
             "sums": sums,
         }
         for name, optimizer in self.optimizers.items():
-            for key, value in _moments(optimizer).items():
-                tensors[f"{name}.{key}"] = value
+            tensors |= moments(optimizer, name)
         tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
         state = {
             "step": self.step,
@@ -223,23 +240,4 @@ class Run:
         self.sums = (tensors["sums"] * (self.group.rank == 0)).to(self.model.device)
         self._order = torch.empty(0, dtype=torch.int64)
         for name, optimizer in self.optimizers.items():
-            parameter = optimizer.param_groups[0]["params"][0]
-            moments = {
-                key: tensors[f"{name}.{key}"].clone()
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"{name}.{key}" in tensors
-            }
-            if moments:
-                optimizer.state[parameter] = {
-                    key: value.to(parameter.device) for key, value in moments.items()
-                }
-
-
-def _adam(flat: Flat) -> torch.optim.Adam:
-    parameter = torch.nn.Parameter(flat.data)  # shares the buffer's storage
-    parameter.grad = flat.grad
-    return torch.optim.Adam([parameter], maximize=True, fused=True)
-
-
-def _moments(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
-    return dict(optimizer.state[optimizer.param_groups[0]["params"][0]])
+            restore(optimizer, name, tensors)

@@ -31,7 +31,15 @@ METHODS: dict[str, dict[str, Any]] = {
     "svi": {"method": "svi", "iterations": 3},
     "hybrid": {"method": "hybrid", "iterations": 3, "encoder": {"hidden": [8]}, "refiner": "natural"},
     "semi_amortized": {"method": "semi_amortized", "iterations": 2, "encoder": {"hidden": [8]}},
+    "drawn": {
+        "method": "iterative",
+        "iterations": 3,
+        "iterations_drawn": "uniform",
+        "loss_weights": "linear",
+        "encoder": {"hidden": [8]},
+    },
 }
+OPTIONS: dict[str, Any] = {"kl_warmup": 1.5, "free_bits": 0.05, "encoder_steps": 2}
 
 
 def config(method: str = "iterative", **training: Any) -> TrainConfig:
@@ -93,6 +101,27 @@ def test_a_stopped_run_goes_on_exactly(method: str, stop_at: int, dataset: Datas
     assert learned(first + second) == learned(whole)
 
 
+def test_a_stopped_run_with_every_option_goes_on_exactly(dataset: Dataset, tmp_path: Path) -> None:
+    run(config("drawn", **OPTIONS), dataset, tmp_path / "whole")
+    run(config("drawn", **OPTIONS), dataset, tmp_path / "parts", stop_at=7)
+    run(config("drawn", **OPTIONS), dataset, tmp_path / "parts")
+    assert_equal(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+
+
+def test_the_encoder_makes_more_steps_than_the_decoder(dataset: Dataset, tmp_path: Path) -> None:
+    run(config(encoder_steps=4), dataset, tmp_path)
+    saved = weights(tmp_path)
+    assert (int(saved["theta.step"]), int(saved["phi.step"])) == (15, 60)
+
+
+def test_a_new_run_without_weight_on_the_kl_lets_it_grow(dataset: Dataset, tmp_path: Path) -> None:
+    def last_kl(name: str, **training: Any) -> float:
+        epochs = run(config("standard", epochs=10, **training), dataset, tmp_path / name)
+        return float([e for e in epochs if isinstance(e, EpochMetrics)][-1].valid["kl"])
+
+    assert last_kl("warm", kl_warmup=1000.0) > 1.5 * last_kl("elbo")
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_training_raises_the_held_out_elbo(method: str, dataset: Dataset, tmp_path: Path) -> None:
     epochs = [e for e in run(config(method, epochs=30), dataset, tmp_path) if isinstance(e, EpochMetrics)]
@@ -122,14 +151,15 @@ class Threads:
         return any(self._exchange(flag))
 
 
-def test_two_ranks_learn_what_one_learns(dataset: Dataset, tmp_path: Path) -> None:
-    alone = run(config(), dataset, tmp_path / "one")
+@pytest.mark.parametrize("settings", [config(), config("drawn", **OPTIONS)], ids=["plain", "options"])
+def test_two_ranks_learn_what_one_learns(settings: TrainConfig, dataset: Dataset, tmp_path: Path) -> None:
+    alone = run(settings, dataset, tmp_path / "one")
     shared, barrier, failures = [None, None], threading.Barrier(2), []
     results: dict[int, list[Any]] = {}
 
     def rank(number: int) -> None:
         try:
-            results[number] = run(config(), dataset, tmp_path / "two", Threads(number, shared, barrier))
+            results[number] = run(settings, dataset, tmp_path / "two", Threads(number, shared, barrier))
         except BaseException as error:
             failures.append(error)
             barrier.abort()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Normal, kl_divergence
 
 from closegap_core import seeds
 from closegap_core.config import TrainConfig
@@ -14,8 +15,9 @@ from closegap_core.generative import Wanted
 from closegap_core.inference.amortized import Amortized
 from closegap_core.inference.base import start_of
 from closegap_core.model import Model
+from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH
-from closegap_core.posterior import Posterior
+from closegap_core.posterior import Posterior, sample
 
 WIDTH, LATENT, ROWS, SAMPLES = 5, 6, 4, 2
 LIKELIHOODS: list[Any] = [
@@ -121,7 +123,24 @@ def test_gradient_of_q_equals_finite_differences(likelihood: Any) -> None:
                 assert abs(float(got[row, dim] - difference)) < 1e-7
 
 
-def autograd_learn(model: Model, x: Tensor) -> dict[str, Tensor]:
+def objective_sum(
+    model: Model, theta: dict[str, Tensor], x: Tensor, mean: Tensor, log_var: Tensor, t: int, goal: Objective
+) -> Tensor:
+    """log p(x|z) - weight * sum over dimensions of max(KL, free bits), written out with torch.distributions."""
+    generative, q = model.generative, Posterior(mean, log_var)
+    descent = generative.hierarchy.descend(TORCH, theta, sample(TORCH, q, noise(t)), SAMPLES)
+    total = generative.likelihood.log_likelihood(TORCH, theta, descent.out, x).mean(0).sum()
+    for level, prior in zip(generative.levels(TORCH, q), descent.priors, strict=True):
+        of_prior = Normal(0.0, 1.0) if prior is None else Normal(prior.mean, (prior.log_var / 2).exp())
+        kl = kl_divergence(Normal(level.mean, (level.log_var / 2).exp()), of_prior)
+        kl = kl if prior is None else kl.mean(0)
+        total = total - goal.kl_weight * kl.clamp(min=goal.free_bits).sum()
+    return total
+
+
+def autograd_learn(
+    model: Model, x: Tensor, goal: Objective = ELBO, count: int | None = None, weights: Any = None
+) -> dict[str, Tensor]:
     """The same step by autograd alone: signals from gradients of the bound, phi from the mean over iterations."""
     method = model.method
     assert isinstance(method, Amortized)
@@ -132,28 +151,33 @@ def autograd_learn(model: Model, x: Tensor) -> dict[str, Tensor]:
         phi[name].requires_grad_()
     frozen = {name: tensor.detach() for name, tensor in theta.items()}
     q, total = start_of(model.generative, frozen, x, noise), torch.zeros((), dtype=torch.float64)
-    for t in range(method.iterations):
+    count = count or method.iterations
+    weights = weights or [1 / count] * count
+    for t in range(count):
         leaves = [part.detach().clone().requires_grad_() for part in q]
-        gradient = torch.autograd.grad(elbo_sum(model, frozen, x, *leaves, t=t), leaves)
+        gradient = torch.autograd.grad(objective_sum(model, frozen, x, *leaves, t=t, goal=goal), leaves)
         fixed = Posterior(*(part.detach() for part in leaves))
         signals = model.generative.signals(
             TORCH, frozen, x, fixed, noise(t), SAMPLES, Wanted(False, method.wanted.error)
         )._replace(gradient=Posterior(*gradient) if method.wanted.gradient else None)
         q = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, fixed).q
-        total = total + elbo_sum(model, frozen, x, *q, t=t + 1)
-    last = elbo_sum(model, theta, x, *(part.detach() for part in q), t=method.iterations)
+        total = total + weights[t] * objective_sum(model, frozen, x, *q, t=t + 1, goal=goal)
+    last = objective_sum(model, theta, x, *(part.detach() for part in q), t=count, goal=goal)
     grads = dict(zip(theta, torch.autograd.grad(last / ROWS, list(theta.values())), strict=True))
-    mean = total / (method.iterations * ROWS)
+    mean = total / ROWS
     of_phi = torch.autograd.grad(mean, [phi[name] for name in learned])
     statistics = {name: torch.zeros_like(phi[name]) for name in phi if name not in learned}
     return grads | dict(zip(learned, of_phi, strict=True)) | statistics
 
 
-def assert_learns_like_autograd(model: Model) -> None:
+def assert_learns_like_autograd(
+    model: Model, goal: Objective = ELBO, count: int | None = None, weights: Any = None
+) -> None:
     x = rows(model)
-    model.learn(x, noise, 1.0 / ROWS)
+    bound = model.learn(x, noise, 1.0 / ROWS, goal, count)
     got = {**model.theta.grads, **model.phi.grads}
-    expected = autograd_learn(model, x)
+    expected = autograd_learn(model, x, goal, count, weights)
+    assert bool((bound.kl > 0).all()), "the bound is the ELBO whatever is learned"
     assert got.keys() == expected.keys()
     for name, want in expected.items():
         rounding = 1e-12 * max(1.0, float(want.abs().max()))
@@ -185,6 +209,29 @@ def test_step_of_every_update_and_connection(hidden: list[int], connection: str,
 @pytest.mark.parametrize("hierarchy", HIERARCHIES)
 def test_step_of_every_hierarchy(hierarchy: str, update: str, encode: list[str]) -> None:
     assert_learns_like_autograd(make(model=HIERARCHIES[hierarchy], encode=encode, update=update))
+
+
+@pytest.mark.parametrize("hierarchy", ["single", *HIERARCHIES])
+@pytest.mark.parametrize("goal", [Objective(0.3), Objective(1.0, 0.4), Objective(0.5, 0.2)], ids=str)
+def test_step_of_every_objective(goal: Objective, hierarchy: str) -> None:
+    """KL warm-up and free bits, in signals and gradients."""
+    model = make(model=HIERARCHIES.get(hierarchy), encode=["data", "gradient", "error", "estimate"])
+    assert_learns_like_autograd(model, goal)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("uniform", [1 / 3] * 3), ("linear", [1 / 6, 2 / 6, 3 / 6]), ("last", [0.0, 0.0, 1.0])],
+)
+def test_step_of_every_loss_weight(name: str, weights: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_learns_like_autograd(make(loss_weights=name), weights=weights)
+    monkeypatch.setattr("closegap_core.inference.amortized.BACKWARD_ROWS", 1)
+    assert_learns_like_autograd(make(loss_weights=name), weights=weights)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_step_of_another_number_of_iterations(count: int) -> None:
+    assert_learns_like_autograd(make(), count=count)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=NAMES)
@@ -278,19 +325,21 @@ def test_a_row_does_not_depend_on_its_batch(likelihood: Any, encode: list[str], 
             torch.testing.assert_close(got[0], want[row], rtol=1e-9, atol=rounding)
 
 
+@pytest.mark.parametrize("goal", [ELBO, Objective(0.3)], ids=["elbo", "warm-up"])
 @pytest.mark.parametrize("kind", ["sgd", "momentum", "rmsprop", "adam", "natural"])
-def test_a_semi_amortized_step_is_the_gradient_through_the_refinement(kind: str) -> None:
+def test_a_semi_amortized_step_is_the_gradient_through_the_refinement(kind: str, goal: Objective) -> None:
     """Central differences of the last iterate's ELBO in every direction that is tried, theta and phi alike."""
     model = make(method="semi_amortized", iterations=3, refiner={"kind": kind, "learning_rate": 0.05})
     x = rows()
-    model.learn(x, noise, 1.0)
+    model.learn(x, noise, 1.0, goal)
     for i, flat in enumerate((model.theta, model.phi)):
         for trial in range(3):
             direction = seeds.normal(tuple(flat.data.shape), torch.float64, 31, i, trial)
             h, values = 1e-6, []
             for sign in (1.0, -1.0):
                 flat.data.add_(direction, alpha=sign * h)
-                values.append(float(model.learn(x, noise, 0.0).elbo.sum()))
+                bound = model.learn(x, noise, 0.0, goal)
+                values.append(float((bound.log_likelihood - goal.kl_weight * bound.kl).sum()))
                 flat.data.add_(direction, alpha=-sign * h)
             assert float(flat.grad @ direction) == pytest.approx(
                 (values[0] - values[1]) / (2 * h), rel=2e-5, abs=1e-6
@@ -308,3 +357,29 @@ def test_a_hybrid_step_teaches_the_encoder_at_its_own_output() -> None:
     torch.testing.assert_close(hybrid.phi.grad, standard.phi.grad, rtol=1e-12, atol=1e-14)
     assert float((after - before).mean()) > 0
     assert not torch.allclose(hybrid.theta.grad, standard.theta.grad)
+
+
+@pytest.mark.parametrize("hierarchy", ["single", *HIERARCHIES])
+def test_the_objective_is_what_is_written_out(hierarchy: str) -> None:
+    model, q, goal = make(model=HIERARCHIES.get(hierarchy)), somewhere(), Objective(0.7, 0.3)
+    bound = model.generative.bound(TORCH, model.theta.views, rows(), q, noise(0), SAMPLES, goal)
+    expected = objective_sum(model, model.theta.views, rows(), *q, t=0, goal=goal)
+    torch.testing.assert_close(bound.elbo.sum(), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("method", ["svi", "hybrid", "semi_amortized"])
+def test_a_refiner_follows_the_objective(method: str) -> None:
+    model = make(
+        method=method, iterations=5, refiner="adam", **({"encoder": None} if method == "svi" else {})
+    )
+    x = rows()
+    assert float((model.learn(x, noise, 1.0, Objective(0.01)).kl - model.learn(x, noise, 1.0).kl).mean()) > 0
+
+
+@pytest.mark.parametrize("method", ["standard", "iterative", "hybrid", "semi_amortized"])
+def test_document_frequencies_are_not_learned(method: str) -> None:
+    options: dict[str, Any] = {"iterations": None if method == "standard" else 2}
+    model = make("multinomial", method=method, **options)
+    model.learn(rows(model), noise, 1.0)
+    assert float(model.phi.grads["encoder.idf"].abs().max()) == 0
+    assert float(model.phi.grads["encoder.1.1.weight"].abs().max()) > 0

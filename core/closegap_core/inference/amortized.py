@@ -6,7 +6,7 @@ The standard encoder is the iterative one with only the data encoded, a direct u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -16,16 +16,25 @@ from torch import Tensor
 from closegap_core.config import IterativeConfig
 from closegap_core.generative import Bound, GenerativeModel, Signals, Wanted
 from closegap_core.hierarchy import Hierarchy
-from closegap_core.inference.base import InferenceMethod, Noise, Parameters, start_of
+from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters, start_of
 from closegap_core.inference.level import LevelEncoder, LevelStep, by_level
 from closegap_core.inputs import Inputs
 from closegap_core.networks import stack
+from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH, Ops, Value
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior
 
 BACKWARD_ROWS = 4096
 """The encoder's backward runs once over all T B rows, or whenever so many are kept: memory is constant in T."""
+
+
+LOSS_WEIGHTS: dict[str, Callable[[int, int], float]] = {
+    "uniform": lambda t, count: 1.0,
+    "linear": lambda t, count: 2.0 * t / (count + 1),
+    "last": lambda t, count: float(count) if t == count else 0.0,
+}
+"""What iteration t of T = count weighs in phi's gradient, a mean over iterations; the weights have mean one."""
 
 
 class Iteration(NamedTuple):
@@ -36,7 +45,7 @@ class Iteration(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """An iteration and the gradient of the ELBO at the q it reached."""
+    """An iteration and its share of the gradient at the q it reached."""
 
     iteration: Iteration
     gradient: Posterior
@@ -51,6 +60,7 @@ class Amortized(InferenceMethod):
         self.latent = sum(hierarchy.latents)
         networks = config.encoders or (config.encoder,) * hierarchy.depth
         self.levels = tuple(LevelEncoder(config, network, hierarchy, i) for i, network in enumerate(networks))
+        self.loss_weights = LOSS_WEIGHTS[config.loss_weights]
         self.sees_data = any(level.sees_data for level in self.levels)
         self.wanted = Wanted(
             gradient="gradient" in config.encode or self.levels[0].rule.needs_gradient,
@@ -111,12 +121,19 @@ class Amortized(InferenceMethod):
             t += 1
 
     def _signals(
-        self, generative: GenerativeModel, theta: Parameters, x: Tensor, q: Posterior, noise: Noise, t: int
+        self,
+        generative: GenerativeModel,
+        theta: Parameters,
+        x: Tensor,
+        q: Posterior,
+        noise: Noise,
+        t: int,
+        objective: Objective = ELBO,
     ) -> Signals:
         if not (self.wanted.gradient or self.wanted.error):
             return Signals(None, None)
         draw = noise(t)
-        return generative.signals(TORCH, theta, x, q, draw, draw.shape[0], self.wanted)
+        return generative.signals(TORCH, theta, x, q, draw, draw.shape[0], self.wanted, objective)
 
     @torch.no_grad()
     def learn(
@@ -127,25 +144,33 @@ class Amortized(InferenceMethod):
         grads: tuple[Parameters, Parameters],
         x: Tensor,
         noise: Noise,
-        scale: float,
+        lesson: Lesson,
     ) -> Bound:
+        scale, objective, count = lesson.scale, lesson.objective, lesson.iterations or self.iterations
         q = start_of(generative, theta, x, noise)
         constant = self.constant(TORCH, phi, x)
-        signals = self._signals(generative, theta, x, q, noise, 0)
+        signals = self._signals(generative, theta, x, q, noise, 0, objective)
         everything = Wanted(gradient=True, error=self.wanted.error)
         kept: list[Learned] = []
-        for t in range(1, self.iterations + 1):
+        for t in range(1, count + 1):
             iteration = self.update(TORCH, phi, constant, signals, q)
             q, draw = iteration.q, noise(t)
-            if t < self.iterations:
-                signals = generative.signals(TORCH, theta, x, q, draw, draw.shape[0], everything)
+            if t < count:
+                signals = generative.signals(TORCH, theta, x, q, draw, draw.shape[0], everything, objective)
             else:
-                signals, bound = generative.learn(theta, grads[0], x, q, draw, scale, everything)
+                signals, bound = generative.learn(theta, grads[0], x, q, draw, scale, everything, objective)
             if signals.gradient is None:
                 raise TypeError("the gradient of the ELBO was not computed")
-            kept.append(Learned(iteration, signals.gradient))
-            if t == self.iterations or (len(kept) + 1) * x.shape[0] > BACKWARD_ROWS:
-                self._backward(phi, grads[1], x, kept, scale / self.iterations)
+            weight = self.loss_weights(t, count)
+            if weight:
+                gradient = (
+                    signals.gradient
+                    if weight == 1.0
+                    else Posterior(*(part * weight for part in signals.gradient))
+                )
+                kept.append(Learned(iteration, gradient))
+            if kept and (t == count or (len(kept) + 1) * x.shape[0] > BACKWARD_ROWS):
+                self._backward(phi, grads[1], x, kept, scale / count)
                 kept = []
             signals = Signals(signals.gradient if self.wanted.gradient else None, signals.error)
         return bound

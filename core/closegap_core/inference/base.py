@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from closegap_core.generative import Bound, GenerativeModel
+from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior
@@ -25,6 +27,18 @@ def start_of(generative: GenerativeModel, theta: Parameters, x: Tensor, noise: N
     zeros = torch.zeros(x.shape[0], generative.latent, dtype=x.dtype, device=x.device)
     draw = noise(0) if generative.hierarchy.depth > 1 else None
     return generative.initial(TORCH, theta, zeros, draw, 1 if draw is None else draw.shape[0])
+
+
+class Lesson(NamedTuple):
+    """What one training step asks of a method.
+
+    scale: one over the number of rows of the whole batch, over all ranks; iterations: T of this step, absent: as
+    configured.
+    """
+
+    scale: float
+    objective: Objective = ELBO
+    iterations: int | None = None
 
 
 class InferenceMethod(ABC):
@@ -56,10 +70,10 @@ class InferenceMethod(ABC):
         grads: tuple[Parameters, Parameters],
         x: Tensor,
         noise: Noise,
-        scale: float,
+        lesson: Lesson,
     ) -> Bound:
-        """Add scale * the ascent directions of (theta, phi) for rows x to `grads`; the bound at the last q.
+        """Add lesson.scale * the ascent directions of (theta, phi) for rows x to `grads`; the bound at the last q.
 
-        theta's is the gradient of the last iterate's ELBO, phi's the mean over iterations 1..T of each iterate's
-        (Marino et al. 2018, algorithm 1 as in their code), signals and earlier iterates taken as constants.
+        theta's is the gradient of the last iterate's ELBO, phi's the (weighted) mean over iterations 1..T of each
+        iterate's (Marino et al. 2018, algorithm 1 as in their code), signals and earlier iterates taken as constants.
         """

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,9 +19,10 @@ from closegap_core.config import HybridConfig, IterativeConfig, SemiAmortizedCon
 from closegap_core.generative import Bound, GenerativeModel, Signals
 from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.amortized import Amortized
-from closegap_core.inference.base import InferenceMethod, Noise, Parameters, start_of
+from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters, start_of
 from closegap_core.inference.refiners import GRADIENT_ONLY, refine
 from closegap_core.inputs import Inputs
+from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior
@@ -57,12 +59,28 @@ class Refined(InferenceMethod):
         return self.encoder.shapes()
 
     @final
+    def prepare(self, phi: Parameters, rows: np.ndarray) -> None:
+        self.encoder.prepare(phi, rows)
+
+    @final
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:
+        return self.walk(generative, theta, phi, x, noise, ELBO)
+
+    def walk(
+        self,
+        generative: GenerativeModel,
+        theta: Parameters,
+        phi: Parameters,
+        x: Tensor,
+        noise: Noise,
+        objective: Objective,
+    ) -> Iterator[Posterior]:
+        """As `posteriors`, the refiner following `objective`."""
         start, first = itertools.islice(self.encoder.posteriors(generative, theta, phi, x, noise), 2)
         yield start
-        walk = refine(generative, theta, x, first, lambda t: noise(t + LATER), self.refiner)
+        walk = refine(generative, theta, x, first, lambda t: noise(t + LATER), self.refiner, objective)
         while True:
             with torch.no_grad():
                 q = next(walk)
@@ -82,13 +100,14 @@ class Hybrid(Refined):
         grads: tuple[Parameters, Parameters],
         x: Tensor,
         noise: Noise,
-        scale: float,
+        lesson: Lesson,
     ) -> Bound:
         unused = {name: torch.zeros_like(grad) for name, grad in grads[0].items()}
-        self.encoder.learn(generative, theta, phi, (unused, grads[1]), x, noise, scale)
-        *_, q = itertools.islice(self.posteriors(generative, theta, phi, x, noise), self.iterations + 1)
-        last = noise(self.iterations + LATER)
-        return generative.learn(theta, grads[0], x, q, last, scale, GRADIENT_ONLY)[1]
+        self.encoder.learn(generative, theta, phi, (unused, grads[1]), x, noise, lesson)
+        walk = self.walk(generative, theta, phi, x, noise, lesson.objective)
+        *_, q = itertools.islice(walk, self.iterations + 1)
+        last, scale = noise(self.iterations + LATER), lesson.scale
+        return generative.learn(theta, grads[0], x, q, last, scale, GRADIENT_ONLY, lesson.objective)[1]
 
 
 @final
@@ -103,17 +122,23 @@ class SemiAmortized(Refined):
         grads: tuple[Parameters, Parameters],
         x: Tensor,
         noise: Noise,
-        scale: float,
+        lesson: Lesson,
     ) -> Bound:
+        fixed = {shape.name for shape in self.shapes() if not shape.learned}
         leaves = [
-            {name: value.detach().requires_grad_() for name, value in group.items()} for group in (theta, phi)
+            {name: value.detach().requires_grad_(name not in fixed) for name, value in group.items()}
+            for group in (theta, phi)
         ]
-        bound = self._unrolled(generative, leaves[0], leaves[1], x, noise)
-        flat = [leaf for group in leaves for leaf in group.values()]
-        found = iter(torch.autograd.grad(bound.elbo.sum(), flat))
-        for group, into in zip(leaves, grads, strict=True):
-            for name in group:
-                into[name].add_(next(found), alpha=scale)
+        goal, bound = self._unrolled(generative, leaves[0], leaves[1], x, noise, lesson.objective)
+        learned = [
+            (into[name], leaf)
+            for group, into in zip(leaves, grads, strict=True)
+            for name, leaf in group.items()
+            if name not in fixed
+        ]
+        found = torch.autograd.grad(goal.elbo.sum(), [leaf for _, leaf in learned])
+        for (into, _), gradient in zip(learned, found, strict=True):
+            into.add_(gradient, alpha=lesson.scale)
         return Bound(bound.log_likelihood.detach(), bound.kl.detach())
 
     def _unrolled(
@@ -123,12 +148,18 @@ class SemiAmortized(Refined):
         phi: Mapping[str, Tensor],
         x: Tensor,
         noise: Noise,
-    ) -> Bound:
+        objective: Objective,
+    ) -> tuple[Bound, Bound]:
+        """What is maximised, with a graph, and the ELBO, at the last q."""
         with torch.enable_grad():
             start = start_of(generative, theta, x, noise)
             constant = self.encoder.constant(TORCH, phi, x)
             first = self.encoder.update(TORCH, phi, constant, Signals(None, None), start).q
-            walk = refine(generative, theta, x, first, lambda t: noise(t + LATER), self.refiner)
+            walk = refine(generative, theta, x, first, lambda t: noise(t + LATER), self.refiner, objective)
             *_, q = itertools.islice(walk, self.steps + 1)
             draw = noise(self.iterations + LATER)
-            return generative.bound(TORCH, theta, x, q, draw, draw.shape[0])
+            goal = generative.bound(TORCH, theta, x, q, draw, draw.shape[0], objective)
+        if objective == ELBO:
+            return goal, goal
+        with torch.no_grad():
+            return goal, generative.bound(TORCH, theta, x, q, draw, draw.shape[0])

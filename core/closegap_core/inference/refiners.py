@@ -17,6 +17,7 @@ from torch import Tensor
 from closegap_core.config import RefinerConfig
 from closegap_core.generative import GenerativeModel, Wanted
 from closegap_core.inference.base import Noise, Parameters
+from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH
 from closegap_core.posterior import LOG_VAR_BOUND, Posterior
 
@@ -132,6 +133,7 @@ def refine(
     start: Posterior,
     noise: Noise,
     config: RefinerConfig,
+    objective: Objective = ELBO,
 ) -> Iterator[Posterior]:
     """q after 0, 1, 2, … steps from `start`, endless; log-variances are kept in [-15, 15].
 
@@ -144,7 +146,8 @@ def refine(
         yield Posterior(*value.chunk(2, -1))
         ahead = refiner.look_ahead(value, state)
         draw, at = noise(state.steps), Posterior(*ahead.chunk(2, -1))
-        gradient = generative.signals(TORCH, theta, x, at, draw, draw.shape[0], GRADIENT_ONLY).gradient
+        signals = generative.signals(TORCH, theta, x, at, draw, draw.shape[0], GRADIENT_ONLY, objective)
+        gradient = signals.gradient
         if gradient is None:
             raise TypeError("the gradient of the ELBO was not computed")
         increment, state = refiner.step(value, torch.cat(gradient, -1), state)

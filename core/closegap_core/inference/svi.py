@@ -11,7 +11,7 @@ from torch import Tensor
 from closegap_core.config import SviConfig
 from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.hierarchy import Hierarchy
-from closegap_core.inference.base import InferenceMethod, Noise, Parameters, start_of
+from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters, start_of
 from closegap_core.inference.refiners import GRADIENT_ONLY, refine
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior
@@ -43,10 +43,12 @@ class Svi(InferenceMethod):
         grads: tuple[Parameters, Parameters],
         x: Tensor,
         noise: Noise,
-        scale: float,
+        lesson: Lesson,
     ) -> Bound:
-        walk = self.posteriors(generative, theta, phi, x, noise)
+        start = start_of(generative, theta, x, noise)
+        walk = refine(generative, theta, x, start, noise, self.refiner, lesson.objective)
         for _ in range(self.iterations):
             next(walk)
         q = next(walk)
-        return generative.learn(theta, grads[0], x, q, noise(self.iterations), scale, GRADIENT_ONLY)[1]
+        last, scale = noise(self.iterations), lesson.scale
+        return generative.learn(theta, grads[0], x, q, last, scale, GRADIENT_ONLY, lesson.objective)[1]

@@ -1,0 +1,21 @@
+"""What training maximises; evaluation always measures the ELBO itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Objective(NamedTuple):
+    """log-likelihood - kl_weight * sum over latent dimensions d of max(KL_d, free_bits), for each row by itself.
+
+    kl_weight below 1 is warm-up (Sønderby et al. 2016). free_bits, in nats, leaves that much of each dimension's
+    KL free (Kingma et al. 2016). They bound the mean over a batch; here each row is bounded by itself, on the analytic
+    KL (below the top level its mean over the samples), so that no row depends on its batch, nor a step on the number
+    of ranks that share it.
+    """
+
+    kl_weight: float = 1.0
+    free_bits: float = 0.0
+
+
+ELBO = Objective()

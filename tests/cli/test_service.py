@@ -123,9 +123,10 @@ def test_demo_from_end_to_end(
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_stops_all_and_the_next_is_a_run_of_its_own(
+def test_an_interrupted_demo_stops_all_and_touches_no_earlier_run(
     start: Start, place: Path, number: signal.Signals
 ) -> None:
+    (place / "shown" / "runs" / "7").mkdir(parents=True)
     process = start("demo", "--out", "shown", "--scale", "small")
     assert process.stderr is not None
     while "train-standard: running" not in process.stderr.readline():
@@ -139,6 +140,8 @@ def test_an_interrupted_demo_stops_all_and_the_next_is_a_run_of_its_own(
     assert "Traceback" not in err
     assert_gone(processes, place)
     assert not (place / "shown" / "summary.json").exists()
+    assert sorted(run.name for run in (place / "shown" / "runs").iterdir()) == ["7", "8"]
+    assert list((place / "shown" / "runs" / "7").iterdir()) == []
 
 
 @pytest.mark.timeout(240)

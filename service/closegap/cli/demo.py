@@ -164,6 +164,7 @@ def _show(summary: dict[str, Any], out: Path, folder: Path) -> None:
 
     for table in tables(summary):
         output.data().print(table)
+    output.line(_reading(summary))
     home = f"CLOSEGAP_HOME={folder / 'home'}"
     output.line(f"report   {out / 'report.html'}")
     output.line(f"figures  {out / 'summary.json'}")
@@ -178,4 +179,18 @@ def _show(summary: dict[str, Any], out: Path, folder: Path) -> None:
             ("closegap up", "a service that stays; then, in another terminal:"),
             ("closegap example train | closegap submit - --wait", "a train job of your own"),
         ]
+    )
+
+
+def _reading(summary: dict[str, Any]) -> str:
+    """The tables in a sentence."""
+    elbo, gap = summary["difference.elbo"], summary["iterative.amortization_gap"]
+    left = (
+        ""
+        if gap is None
+        else f"; Adam on each row's own q finds {gap:.2f} nats more, an amortization gap of at least that"
+    )
+    return (
+        f"Under equal decoders iterative inference is {abs(elbo):.2f} nats {'above' if elbo >= 0 else 'below'} "
+        f"the standard encoder{left}.\n"
     )

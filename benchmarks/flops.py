@@ -5,12 +5,13 @@ P_d the decoder's weights, P_x the encoder's weights that multiply the data, P_r
 P_r in its first layer:
 
     decoder pass        D = 2 S B P_d                    forward, or vector-Jacobian product, or weight gradient
-    training step       [(T + λ) forward + (T + λ) VJP + 1 weight gradient] D
+    training step       [(T + s) forward + (T + g) VJP + 1 weight gradient] D
                         + forward: 2 B (P_x + T P_r) + weight gradient: the same + VJP: 2 T B (P_r − P_1)
-    encoding            T (forward + VJP) D + 2 B (P_x + T P_r) + one forward D with the ELBO's samples
+    encoding            T (s forward + g VJP) D + 2 B (P_x + T P_r) + one forward D with the ELBO's samples
 
-λ is 1 where gradients are encoded (the prior's own signals are needed) and 0 elsewhere; the data is multiplied once a
-step; in training the last iterate's VJP gives phi its gradient, in encoding there is no signal after the last update.
+g is 1 where gradients are encoded, s where gradients or errors are (the prior's own signals are needed then), and 0
+elsewhere; the data is multiplied once a step. In training the last iterate's VJP gives phi its gradient; in encoding
+there is no signal after the last update. Models of one level only.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Weights:
         """Count them."""
         matrices = {name: view.numel() for name, view in model.parameters().items() if view.ndim == 2}
         encoder = {name: count for name, count in matrices.items() if name.startswith("encoder.")}
-        first = {name: count for name, count in encoder.items() if name.startswith("encoder.0.")}
-        data = first.get("encoder.0.weight_0", 0)
+        first = {name: count for name, count in encoder.items() if name.startswith("encoder.1.0.")}
+        data = first.get("encoder.1.0.weight_0", 0)
         return cls(
             decoder=sum(count for name, count in matrices.items() if name.startswith("decoder.")),
             data=data,
@@ -50,22 +51,22 @@ def training_step(model: Model, rows: int) -> float:
     method = _amortized(model)
     weights, iterations = Weights.of(model), method.iterations
     decoder = 2 * model.config.inference.samples * rows * weights.decoder
-    signals = iterations + (method.wanted.gradient or method.wanted.error)
+    passes = 2 * iterations + (method.wanted.gradient or method.wanted.error) + method.wanted.gradient + 1
     encoder = 2 * rows * (weights.data + iterations * weights.other)
     to_hidden = 2 * iterations * rows * (weights.other - weights.other_first)
-    return float((2 * signals + 1) * decoder + 2 * encoder + to_hidden)
+    return float(passes * decoder + 2 * encoder + to_hidden)
 
 
 def encoding(model: Model, iterations: int, samples: int, elbo_samples: int) -> float:
     """FLOP of encoding one row."""
     method = _amortized(model)
     weights = Weights.of(model)
-    passes = 2 * iterations * samples if method.wanted.gradient else 0
+    passes = iterations * samples * ((method.wanted.gradient or method.wanted.error) + method.wanted.gradient)
     encoder = weights.data + iterations * weights.other
     return float(2 * ((passes + elbo_samples) * weights.decoder + encoder))
 
 
 def _amortized(model: Model) -> Amortized:
-    if not isinstance(model.method, Amortized):
-        raise TypeError(f"only encoders are counted, not {type(model.method).__name__}")
+    if not isinstance(model.method, Amortized) or len(model.config.model.levels) != 1:
+        raise TypeError(f"only encoders of one level are counted, not {type(model.method).__name__}")
     return model.method

@@ -1,0 +1,75 @@
+"""The benchmark's own arithmetic: necessary FLOP, marks, and the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.figure import Figure, Mark, table
+from benchmarks.flops import encoding, training_step
+from closegap_core.config import TrainConfig
+from closegap_core.model import Model
+
+
+def model(latent: int, width: int, **inference: Any) -> Model:
+    encoder = {"hidden": [width, width], "connection": "highway"}
+    return Model(
+        TrainConfig.model_validate(
+            {
+                "data": {"source": "mnist-5k"},
+                "model": {
+                    "likelihood": "bernoulli",
+                    "levels": [{"latent": latent, "decoder": {"hidden": [width, width]}}],
+                },
+                "inference": {"encoder": encoder, **inference},
+            }
+        ),
+        784,
+    )
+
+
+def test_a_step_of_the_papers_mnist_model_needs_13_9_gflop() -> None:
+    """By hand: decoder 64-512-512-784, encoder of 384 + 784 inputs in 3 then 2 blocks of 512, 4 heads of 64."""
+    blocks = {"encode": ["data", "gradient", "estimate"], "normalise": "log_sign"}
+    built = model(64, 512, method="iterative", iterations=5, samples=10, **blocks)
+    decoder = 2 * 640 * (64 * 512 + 512 * 512 + 512 * 784)
+    later = 2 * 512 * 512 + 512 * 256
+    varying, data = 3 * 512 * 384 + later, 3 * 512 * 784
+    expected = 13 * decoder + 2 * (2 * 64 * (data + 5 * varying)) + 2 * 5 * 64 * later
+    assert training_step(built, 64) == expected
+    assert expected == pytest.approx(13.9e9, rel=0.005)
+
+
+def test_a_standard_step_needs_three_decoder_passes() -> None:
+    built = model(8, 16, method="standard", samples=2)
+    decoder = 2 * 20 * (8 * 16 + 16 * 16 + 16 * 784)
+    later = 2 * 16 * 16 + 16 * 16
+    assert training_step(built, 10) == 3 * decoder + 2 * (2 * 10 * (3 * 16 * 784 + later)) + 2 * 10 * later
+
+
+def test_an_encoding_counts_samples_and_the_final_bound() -> None:
+    built = model(8, 16, method="iterative", encode=["gradient"], iterations=3)
+    decoder = 8 * 16 + 16 * 16 + 16 * 784
+    encoder = 3 * (3 * 16 * 16 + 2 * 16 * 16 + 16 * 32)
+    assert encoding(built, iterations=3, samples=2, elbo_samples=16) == 2 * (
+        (3 * 2 * 2 + 16) * decoder + encoder
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "passed"),
+    [
+        (None, None),
+        (Mark("share", "≥", 0.45), True),
+        (Mark("share", "≥", 0.51), False),
+        (Mark("value", "<", 10.0), True),
+        (Mark("value", "<", 5.0), False),
+    ],
+)
+def test_marks_judge_value_or_share(mark: Mark | None, passed: bool | None) -> None:
+    figure = Figure("submit", 5.0, "ms", 2.5, "one durable write", 0.5, mark)
+    assert figure.passed is passed
+    assert figure.to_dict()["passed"] is passed
+    verdict = {None: "50%", True: "pass", False: "MISSED"}[passed]
+    assert table([figure]).endswith(verdict)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from closegap.address import Address
 from closegap.cli import checks as check
-from closegap.embedded import Address
 from closegap.job import Capacity
 from closegap.queue import Queue
 from closegap.settings import Settings

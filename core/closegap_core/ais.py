@@ -11,28 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from closegap_core import seeds
+from closegap_core.config import AisConfig
 from closegap_core.model import Model
 
 GRADIENT_BOUND = 1e4
 TARGET_ACCEPTANCE = 0.65
 FIRST_STEP_SIZE = 0.1
 """Of every chain; it adapts by 2 % a move. Cremer et al. start at 0.01, which short walks spend growing."""
-
-
-class AisSettings(NamedTuple):
-    """How a walk is made: chains C a row, intermediate distributions, leapfrog steps of each transition."""
-
-    chains: int = 16
-    temperatures: int = 1000
-    leapfrogs: int = 10
-    schedule: Literal["linear", "sigmoid"] = "sigmoid"
-    seed: int = 0
 
 
 class Walk(NamedTuple):
@@ -45,7 +36,7 @@ class Walk(NamedTuple):
     moves: int
 
 
-def schedule(settings: AisSettings) -> Tensor:
+def schedule(settings: AisConfig) -> Tensor:
     """beta_0 = 0 … beta_K = 1, (K + 1,): evenly spaced, or a sigmoid of radius 4 rescaled to [0, 1]."""
     grid = torch.linspace(0, 1, settings.temperatures + 1, dtype=torch.float64)
     if settings.schedule == "linear":
@@ -55,18 +46,18 @@ def schedule(settings: AisSettings) -> Tensor:
 
 
 @torch.no_grad()
-def forward(model: Model, x: Tensor, settings: AisSettings) -> Iterator[Walk]:
+def forward(model: Model, x: Tensor, settings: AisConfig, seed: int) -> Iterator[Walk]:
     """Walk from the prior to the posterior of rows x (B, X): one `Walk` a temperature; `estimate` reads the last."""
     size = (settings.chains, x.shape[0], model.generative.latent)
-    z = seeds.normal(size, model.dtype, settings.seed, seeds.AIS, 0).to(x.device)
-    yield from _anneal(model, x, z, schedule(settings), settings)
+    z = seeds.normal(size, model.dtype, seed, seeds.AIS, 0).to(x.device)
+    yield from _anneal(model, x, z, schedule(settings), settings, seed)
 
 
 @torch.no_grad()
-def backward(model: Model, x: Tensor, z: Tensor, settings: AisSettings) -> Iterator[Walk]:
+def backward(model: Model, x: Tensor, z: Tensor, settings: AisConfig, seed: int) -> Iterator[Walk]:
     """Walk from exact posterior samples z (B, Z) of simulated rows x (B, X) to the prior: minus an upper bound."""
     start = z.expand(settings.chains, *z.shape).contiguous()
-    yield from _anneal(model, x, start, schedule(settings).flip(0), settings)
+    yield from _anneal(model, x, start, schedule(settings).flip(0), settings, seed)
 
 
 def estimate(walk: Walk) -> Tensor:
@@ -87,12 +78,14 @@ def simulate(model: Model, rows: int, seed: int) -> tuple[Tensor, Tensor]:
     return noise, model.generative.simulate(model.theta.views, z, seeds.generator(seed, seeds.AIS, 2))
 
 
-def _anneal(model: Model, x: Tensor, z: Tensor, betas: Tensor, settings: AisSettings) -> Iterator[Walk]:
+def _anneal(
+    model: Model, x: Tensor, z: Tensor, betas: Tensor, settings: AisConfig, seed: int
+) -> Iterator[Walk]:
     rows = z.shape[:2]
     zeros = torch.zeros(rows, dtype=z.dtype, device=z.device)
     walk = Walk(z, zeros, zeros + FIRST_STEP_SIZE, zeros, 0)
     value, gradient = model.generative.likelihood_gradient(model.theta.views, x, z)
-    generator = seeds.generator(settings.seed, seeds.AIS, 3)
+    generator = seeds.generator(seed, seeds.AIS, 3)
     for before, after in zip(betas[:-1].tolist(), betas[1:].tolist(), strict=True):
         walk = walk._replace(log_weight=walk.log_weight + (after - before) * value)
         walk, value, gradient = _move(model, x, walk, value, gradient, after, settings.leapfrogs, generator)

@@ -295,6 +295,43 @@ class RefinementConfig(RefinerConfig):
     samples: Samples = 1
 
 
+class OptimumConfig(Config):
+    """Adam on each row's own q until it stops rising: the best member q* of the family."""
+
+    learning_rates: tuple[Annotated[float, Field(gt=0, le=10)], ...] = Field(
+        (0.05, 0.01, 0.002),
+        min_length=1,
+        description="One after the other, each until the bound stops rising.",
+    )
+    samples: Samples = 16
+    window: PositiveInt = Field(50, description="Steps over which the bound is averaged.")
+    patience: PositiveInt = Field(3, description="Windows without a rise before the next rate.")
+    max_steps: PositiveInt = Field(5000, description="In all; reached: the report says not converged.")
+
+
+class AisConfig(Config):
+    """Annealed importance sampling with Hamiltonian transitions (Neal 2001; Wu et al. 2017)."""
+
+    chains: PositiveInt = 16
+    temperatures: PositiveInt = 1000
+    leapfrogs: PositiveInt = 10
+    schedule: Literal["linear", "sigmoid"] = "sigmoid"
+
+
+class GapConfig(Config):
+    """The approximation, amortization and inference gap of Cremer, Li & Duvenaud 2018."""
+
+    rows: PositiveInt = Field(100, description="Rows of each part that are measured.")
+    parts: tuple[Literal["train", "valid", "test"], ...] = Field(("train", "test"), min_length=1)
+    elbo_samples: Samples = Field(1000, description="Draws of L[q] and L[q*].")
+    importance_samples: PositiveInt = 5000
+    optimum: OptimumConfig = OptimumConfig()
+    ais: AisConfig | None = Field(AisConfig(), description="Null: log p(x) by importance sampling alone.")
+    certificate_rows: Annotated[int, Field(ge=0)] = Field(
+        20, description="Simulated rows on which AIS is bounded from both sides; 0: no certificate."
+    )
+
+
 class EvaluationConfig(Config):
     """How a trained model is measured on its test rows."""
 
@@ -308,6 +345,7 @@ class EvaluationConfig(Config):
         500, description="K of the IWAE bound."
     )
     refinement: RefinementConfig | None = Field(RefinementConfig(), description="Adam on q; null: not run.")
+    gaps: GapConfig | None = Field(None, description="The gap report; minutes to hours. Null: not run.")
     batch_size: PositiveInt = 250
     seed: Seed = 0
     threads: PositiveInt = 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -21,18 +21,17 @@ from closegap_core.config import EvaluationConfig, RefinementConfig
 from closegap_core.data import Dataset
 from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
-from closegap_core.errors import DataError, NumericalError
+from closegap_core.errors import DataError
+from closegap_core.estimate import Estimate
+from closegap_core.gaps import GapReport, measure_gaps
 from closegap_core.inference.base import start_of
 from closegap_core.inference.refiners import refine
+from closegap_core.pictures import pictures
 from closegap_core.posterior import Posterior
 from closegap_core.progress import Pace, Progress
 from closegap_core.trained import Trained, read_trained
 from closegap_core.units import UNITS, Unit
 from closegap_core.validation import Batch, Draws, batches, curve
-
-PICTURED = 10
-"""Rows whose reconstructions are kept."""
-PRIOR_SAMPLES = 64
 
 
 class Metrics(NamedTuple):
@@ -45,27 +44,6 @@ class Metrics(NamedTuple):
         return {"type": "evaluation", **self.summary}
 
 
-@final
-class Estimate:
-    """Running mean and standard error of a quantity over rows."""
-
-    def __init__(self) -> None:
-        self.values: list[Tensor] = []
-
-    def add(self, rows: Tensor) -> None:
-        """(B,) more rows."""
-        self.values.append(rows.detach().double())
-
-    def to_dict(self) -> dict[str, float]:
-        """{"value", "standard_error"} in nats; raises NumericalError when a row is not finite."""
-        values = torch.cat(self.values)
-        if not bool(values.isfinite().all()):
-            row = int((~values.isfinite()).nonzero()[0])
-            raise NumericalError(f"a bound is not finite: {float(values[row])} at row {row}")
-        spread = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-        return {"value": float(values.mean()), "standard_error": spread}
-
-
 def evaluate(
     bundle: Path, evaluation: EvaluationConfig, dataset: Dataset, folder: Path
 ) -> Iterator[Progress | Metrics]:
@@ -75,7 +53,7 @@ def evaluate(
     """
     torch.set_num_threads(evaluation.threads)
     trained = read_trained(bundle)
-    rows = _rows(trained, evaluation, dataset)
+    rows = _rows(trained, evaluation, dataset, evaluation.part, evaluation.rows)
     pace = Pace(rows.shape[0], "row")
     measured = _Measured(trained, evaluation)
     for batch in batches(rows, evaluation.batch_size):
@@ -84,16 +62,47 @@ def evaluate(
         if (due := pace.due(done)) is not None:
             yield due
     summary = measured.summary(dataset, rows.shape[0])
+    summary["gaps"] = yield from _gaps(trained, evaluation, dataset)
     np.savez_compressed(
-        folder / "arrays.npz", allow_pickle=False, **_pictures(trained, evaluation, rows, dataset)
+        folder / "arrays.npz", allow_pickle=False, **pictures(trained, evaluation, rows, dataset)
     )
     write_bytes(folder / "metrics.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     yield Metrics(summary)
 
 
-def _rows(trained: Trained, evaluation: EvaluationConfig, dataset: Dataset) -> Tensor:
-    part = {"valid": dataset.valid, "test": dataset.test}[evaluation.part]
-    rows = part.rows[: evaluation.rows]
+def _gaps(
+    trained: Trained, evaluation: EvaluationConfig, dataset: Dataset
+) -> Generator[Progress, None, dict[str, Any] | None]:
+    """The gap report of each part that is asked for, by its name."""
+    if evaluation.gaps is None:
+        return None
+    reports: dict[str, Any] = {}
+    draws = Draws(
+        trained.config.inference.samples,
+        trained.model.generative.latent,
+        trained.model.dtype,
+        (evaluation.seed, seeds.EVALUATION),
+    )
+
+    def infer(x: Tensor) -> Posterior:
+        return trained.model.infer(x, draws.inference(Batch(0, x)), evaluation.iterations)
+
+    for part in evaluation.gaps.parts:
+        x = _rows(trained, evaluation, dataset, part, evaluation.gaps.rows)
+        for event in measure_gaps(trained.model, x, infer, evaluation.gaps, evaluation.seed):
+            if isinstance(event, GapReport):
+                reports[part] = event.summary
+            else:
+                yield event
+    return reports
+
+
+def _rows(
+    trained: Trained, evaluation: EvaluationConfig, dataset: Dataset, name: str, most: int | None
+) -> Tensor:
+    """The first `most` rows of a part, as the model sees them."""
+    part = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}[name]
+    rows = part.rows[:most]
     if rows.shape[1] != trained.model.width:
         raise DataError(
             f"{dataset.source} has rows of {rows.shape[1]} values (shape {dataset.shape}), "
@@ -237,24 +246,3 @@ def _marks(last: int) -> set[int]:
         step = min(last, math.ceil(step * 1.25))
         marks.add(step)
     return marks
-
-
-def _pictures(
-    trained: Trained, evaluation: EvaluationConfig, rows: Tensor, dataset: Dataset
-) -> dict[str, np.ndarray]:
-    """Originals (R, X), reconstructions by iteration (T + 1, R, X), prior samples (N, X), the shape of a row."""
-    model, latent = trained.model, trained.model.generative.latent
-    batch = Batch(0, rows[:PICTURED])
-    draws = Draws(trained.config.inference.samples, latent, model.dtype, (evaluation.seed, seeds.EVALUATION))
-    count = 1 if trained.config.inference.method == "standard" else evaluation.iterations
-    walk = model.posteriors(batch.x, draws.inference(batch), count)
-    theta = model.theta.views
-    noise = seeds.normal((PRIOR_SAMPLES, latent), model.dtype, evaluation.seed, seeds.PRIOR)
-    return {
-        "originals": batch.x.numpy(),
-        "reconstructions": torch.stack([model.generative.reconstruct(theta, q.mean) for q in walk]).numpy(),
-        "prior_samples": model.generative.reconstruct(
-            theta, model.generative.prior_draws(theta, noise)
-        ).numpy(),
-        "shape": np.asarray(dataset.shape),
-    }

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-INITIAL, ORDER, DATA, NOISE, VALIDATION, EVALUATION, PRIOR, AIS, ITERATIONS = range(9)
+INITIAL, ORDER, DATA, NOISE, VALIDATION, EVALUATION, PRIOR, AIS, ITERATIONS, GAPS = range(10)
 """Purposes: the first word after the seed, so that two uses never share draws."""
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from closegap_core.ais import AisSettings, backward, estimate, forward, schedule, simulate, standard_error
-from closegap_core.config import TrainConfig
+from closegap_core.ais import backward, estimate, forward, schedule, simulate, standard_error
+from closegap_core.config import AisConfig, TrainConfig
 from closegap_core.model import Model
 
 WIDTH = 7
@@ -36,7 +36,7 @@ def log_evidence(model: Model, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("shape", ["linear", "sigmoid"])
 def test_schedule_runs_from_zero_to_one(shape: str) -> None:
-    betas = schedule(AisSettings(temperatures=50, schedule=shape))
+    betas = schedule(AisConfig(temperatures=50, schedule=shape))
     assert betas[0] == 0
     assert betas[-1] == 1
     assert bool((betas.diff() > 0).all())
@@ -46,9 +46,9 @@ def test_schedule_runs_from_zero_to_one(shape: str) -> None:
 def test_both_directions_meet_at_the_evidence(latent: int, log_var: float) -> None:
     model = linear(latent, log_var)
     z, x = simulate(model, rows=8, seed=3)
-    settings = AisSettings(chains=32, temperatures=1200, leapfrogs=5, seed=1)
-    *_, up = forward(model, x, settings)
-    *_, down = backward(model, x, z, settings)
+    settings = AisConfig(chains=32, temperatures=1200, leapfrogs=5)
+    *_, up = forward(model, x, settings, 1)
+    *_, down = backward(model, x, z, settings, 1)
     truth = log_evidence(model, x)
     for bound, walk in ((estimate(up), up), (-estimate(down), down)):
         error = standard_error(walk)
@@ -65,6 +65,6 @@ def test_more_temperatures_are_tighter() -> None:
     _, x = simulate(model, rows=64, seed=3)
     gaps = []
     for temperatures in (2, 20, 500):
-        *_, walk = forward(model, x, AisSettings(chains=2, temperatures=temperatures, leapfrogs=5))
+        *_, walk = forward(model, x, AisConfig(chains=2, temperatures=temperatures, leapfrogs=5), 0)
         gaps.append(float((log_evidence(model, x) - estimate(walk)).mean()))
     assert gaps[0] > gaps[1] > gaps[2]

@@ -103,6 +103,32 @@ def test_pictures_hold_every_iteration(bundles: dict[str, Path], dataset: Datase
     assert error[-1] < error[0]
 
 
+def test_the_gap_report_is_written_for_each_part(
+    bundles: dict[str, Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    gaps = {
+        "rows": 20,
+        "elbo_samples": 400,
+        "importance_samples": 1000,
+        "ais": {"chains": 4, "temperatures": 200, "leapfrogs": 5},
+        "certificate_rows": 5,
+    }
+    found = {m: measure(b, dataset, tmp_path, refinement=None, gaps=gaps)["gaps"] for m, b in bundles.items()}
+    for method in METHODS:
+        assert set(found[method]) == {"train", "test"}
+        for report in found[method].values():
+            assert report["rows"] == 20
+            assert report["amortization_gap"]["value"] > 0
+            assert report["approximation_gap"]["value"] > -3 * report["approximation_gap"]["estimator_error"]
+            total = report["approximation_gap"]["value"] + report["amortization_gap"]["value"]
+            assert total == pytest.approx(report["inference_gap"]["value"], abs=1e-9)
+            assert report["verdict"]
+    assert (
+        found["iterative"]["test"]["amortization_gap"]["value"]
+        < found["standard"]["test"]["amortization_gap"]["value"]
+    )
+
+
 def test_other_data_are_refused(bundles: dict[str, Path], dataset: Dataset, tmp_path: Path) -> None:
     part = type(dataset.test)(dataset.test.rows[:, :60].copy(), dataset.test.ids)
     narrow = Dataset(**{**dataset.__dict__, "test": part, "shape": (60,)})

@@ -197,8 +197,16 @@ class IterativeConfig(Config):
         description="Of each training step: T, drawn from 1 … T, or from 1 up to T over the first half of the epochs.",
     )
 
+    online: bool = Field(
+        False, description="The encoder makes a step after each iteration, in place of one for their mean."
+    )
+
     @model_validator(mode="after")
     def _encodings_make_sense(self) -> IterativeConfig:
+        if self.online and self.loss_weights != "uniform":
+            raise ValueError(
+                f"online steps have no loss_weights, they are {self.loss_weights!r}; leave one out"
+            )
         if len(set(self.encode)) != len(self.encode):
             raise ValueError(f"encode names a block twice: {list(self.encode)}")
         if set(self.encode) == {"estimate"}:

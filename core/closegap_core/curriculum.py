@@ -29,3 +29,8 @@ def iterations(config: TrainConfig, step: int, progress: float) -> int | None:
         generator = seeds.generator(config.training.seed, seeds.ITERATIONS, step)
         return int(torch.randint(1, most + 1, (), generator=generator))
     return min(most, 1 + int(most * progress / (0.5 * config.training.epochs)))
+
+
+def online(config: TrainConfig) -> bool:
+    """Whether the encoder makes an optimizer step after each iteration."""
+    return config.inference.method == "iterative" and config.inference.online

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import final
 
@@ -76,12 +76,13 @@ class Model:
         scale: float,
         objective: Objective = ELBO,
         iterations: int | None = None,
+        step: Callable[[], None] | None = None,
     ) -> Bound:
         """Add scale * the ascent directions for rows x to theta.grad and phi.grad; the bound at the last q.
 
-        `scale` is one over the number of rows of the whole batch, over all ranks.
+        The other arguments are those of `Lesson`.
         """
-        grads, lesson = (self.theta.grads, self.phi.grads), Lesson(scale, objective, iterations)
+        grads, lesson = (self.theta.grads, self.phi.grads), Lesson(scale, objective, iterations, step)
         return self.method.learn(self.generative, self.theta.views, self.phi.views, grads, x, noise, lesson)
 
     def save(self, path: Path) -> None:

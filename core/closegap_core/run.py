@@ -43,17 +43,15 @@ class Run:
     def __init__(self, model: Model, dataset: Dataset, group: Group) -> None:
         self.model, self.dataset, self.group, self.config = model, dataset, group, model.config
         training = model.config.training
-        self.rows = torch.from_numpy(
-            dataset.train.rows
-        )  # on the host: one batch at a time goes to the device
+        # On the host: one batch at a time goes to the device.
+        self.rows = torch.from_numpy(dataset.train.rows)
         self.draw = draw_of(self.config.model.likelihood, dataset.binarise)
         model.prepare(dataset.train.rows)
         self.steps_per_epoch = math.ceil(self.rows.shape[0] / training.batch_size)
         self.total = training.epochs * self.steps_per_epoch
         self.step = 0
-        self.sums = torch.zeros(
-            2, dtype=torch.float64, device=model.device
-        )  # log-likelihood and KL of this rank's rows of this epoch
+        # Log-likelihood and KL of this rank's rows of this epoch.
+        self.sums = torch.zeros(2, dtype=torch.float64, device=model.device)
         self.history: list[dict[str, Any]] = []
         self.best = Best(-1, -math.inf, model.theta.data.clone(), model.phi.data.clone())
         self.optimizers = {"theta": adam(model.theta), "phi": adam(model.phi)}
@@ -76,29 +74,42 @@ class Run:
         index = self._order[position * training.batch_size :][: training.batch_size]
         mine = self._share(len(index))
         x = self._drawn(self.rows[index])[mine].to(self.model.device)
+        online = curriculum.online(self.config)
+        after = {} if online else {"phi": self.model.phi}
         for extra in range(training.encoder_steps - 1, 0, -1):
-            self._teach(x, mine, len(index), extra)
-            self._ascend({"phi": self.model.phi})
-        bound = self._teach(x, mine, len(index))
+            self._teach(x, mine, len(index), online, extra)
+            self._ascend(after)
+        bound = self._teach(x, mine, len(index), online)
         if bound is not None:
             self.sums += torch.stack([bound.log_likelihood.double().sum(), bound.kl.double().sum()])
-        self._ascend({"theta": self.model.theta, "phi": self.model.phi})
+        self._ascend({"theta": self.model.theta, **after})
         self.step += 1
 
-    def _teach(self, x: Tensor, mine: slice, count: int, extra: int = 0) -> Bound | None:
-        """Gradients for this rank's rows x of a batch of `count`; `extra` steps of the encoder follow."""
+    def _teach(self, x: Tensor, mine: slice, count: int, online: bool, extra: int = 0) -> Bound | None:
+        """Gradients for this rank's rows x of a batch of `count`; `extra` steps of the encoder follow.
+
+        `online`: the encoder makes its steps meanwhile, one after each iteration.
+        """
         for flat in (self.model.theta, self.model.phi):
             flat.grad.zero_()
-        if not len(x):
-            return None
         progress = self.step / self.steps_per_epoch
+        iterations = curriculum.iterations(self.config, self.step, progress)
+        if not len(x):
+            for _ in range((iterations or self.model.method.iterations) if online else 0):
+                self._ascend_online()  # with the other ranks
+            return None
         return self.model.learn(
             x,
             lambda t: self._noise(t, count, extra)[:, mine].to(x.device),
             1.0 / count,
             curriculum.objective(self.config, progress),
-            curriculum.iterations(self.config, self.step, progress),
+            iterations,
+            self._ascend_online if online else None,
         )
+
+    def _ascend_online(self) -> None:
+        self._ascend({"phi": self.model.phi})
+        self.model.phi.grad.zero_()
 
     def _ascend(self, flats: Mapping[str, Flat]) -> None:
         rate = self._rate()
@@ -230,13 +241,9 @@ class Run:
         self.model.theta.data.copy_(tensors["theta"])
         self.model.phi.data.copy_(tensors["phi"])
         self.step, self.history, self._seconds = state["step"], state["history"], state["seconds"]
-        elbo = state["best"]["elbo"]
-        self.best = Best(
-            state["best"]["epoch"],
-            -math.inf if elbo is None else elbo,
-            tensors["best.theta"],
-            tensors["best.phi"],
-        )
+        best = state["best"]
+        elbo = -math.inf if best["elbo"] is None else best["elbo"]
+        self.best = Best(best["epoch"], elbo, tensors["best.theta"], tensors["best.phi"])
         self.sums = (tensors["sums"] * (self.group.rank == 0)).to(self.model.device)
         self._order = torch.empty(0, dtype=torch.int64)
         for name, optimizer in self.optimizers.items():

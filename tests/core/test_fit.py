@@ -31,6 +31,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "svi": {"method": "svi", "iterations": 3},
     "hybrid": {"method": "hybrid", "iterations": 3, "encoder": {"hidden": [8]}, "refiner": "natural"},
     "semi_amortized": {"method": "semi_amortized", "iterations": 2, "encoder": {"hidden": [8]}},
+    "online": {"method": "iterative", "iterations": 2, "online": True, "encoder": {"hidden": [8]}},
     "drawn": {
         "method": "iterative",
         "iterations": 3,
@@ -108,6 +109,13 @@ def test_a_stopped_run_with_every_option_goes_on_exactly(dataset: Dataset, tmp_p
     assert_equal(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
 
 
+def test_the_encoder_makes_a_step_after_each_iteration(dataset: Dataset, tmp_path: Path) -> None:
+    epochs = [e for e in run(config("online"), dataset, tmp_path) if isinstance(e, EpochMetrics)]
+    saved = weights(tmp_path)
+    assert (int(saved["theta.step"]), int(saved["phi.step"])) == (15, 30)
+    assert epochs[-1].valid["elbo"] > epochs[0].valid["elbo"]
+
+
 def test_the_encoder_makes_more_steps_than_the_decoder(dataset: Dataset, tmp_path: Path) -> None:
     run(config(encoder_steps=4), dataset, tmp_path)
     saved = weights(tmp_path)
@@ -151,7 +159,11 @@ class Threads:
         return any(self._exchange(flag))
 
 
-@pytest.mark.parametrize("settings", [config(), config("drawn", **OPTIONS)], ids=["plain", "options"])
+@pytest.mark.parametrize(
+    "settings",
+    [config(), config("drawn", **OPTIONS), config("online", batch_size=23)],
+    ids=["plain", "options", "online"],
+)
 def test_two_ranks_learn_what_one_learns(settings: TrainConfig, dataset: Dataset, tmp_path: Path) -> None:
     alone = run(settings, dataset, tmp_path / "one")
     shared, barrier, failures = [None, None], threading.Barrier(2), []

@@ -383,3 +383,29 @@ def test_document_frequencies_are_not_learned(method: str) -> None:
     model.learn(rows(model), noise, 1.0)
     assert float(model.phi.grads["encoder.idf"].abs().max()) == 0
     assert float(model.phi.grads["encoder.1.1.weight"].abs().max()) > 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_online_steps_are_taken_where_the_encoder_then_stands(count: int) -> None:
+    model, twin, x, rate = make(online=True), make(), rows(), 0.05
+    start = model.phi.data.clone()
+
+    def step() -> None:
+        model.phi.data.add_(model.phi.grad, alpha=rate)
+        model.phi.grad.zero_()
+
+    model.learn(x, noise, 1.0 / ROWS, ELBO, count, step)
+    method, q = twin.method, start_of(twin.generative, twin.theta.views, x, noise)
+    assert isinstance(method, Amortized)
+    for t in range(count):
+        phi = {name: view.clone().requires_grad_() for name, view in twin.phi.views.items()}
+        draw = noise(t)
+        signals = twin.generative.signals(TORCH, twin.theta.views, x, q, draw, SAMPLES, method.wanted)
+        reached = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, q).q
+        total = elbo_sum(twin, twin.theta.views, x, *reached, t=t + 1) / ROWS
+        for (_, leaf), view in zip(phi.items(), twin.phi.views.values(), strict=True):
+            view.add_(torch.autograd.grad(total, leaf, retain_graph=True)[0], alpha=rate)
+        q = Posterior(*(part.detach() for part in reached))
+    torch.testing.assert_close(model.phi.data, twin.phi.data, rtol=1e-9, atol=1e-12)
+    assert not torch.equal(model.phi.data, start)
+    assert float(model.theta.grad.abs().max()) > 0

@@ -163,13 +163,12 @@ class Amortized(InferenceMethod):
                 raise TypeError("the gradient of the ELBO was not computed")
             weight = self.loss_weights(t, count)
             if weight:
-                gradient = (
-                    signals.gradient
-                    if weight == 1.0
-                    else Posterior(*(part * weight for part in signals.gradient))
-                )
-                kept.append(Learned(iteration, gradient))
-            if kept and (t == count or (len(kept) + 1) * x.shape[0] > BACKWARD_ROWS):
+                kept.append(Learned(iteration, _weighted(signals.gradient, weight)))
+            if lesson.step is not None:
+                self._backward(phi, grads[1], x, kept, scale)
+                lesson.step()
+                kept, constant = [], self.constant(TORCH, phi, x)
+            elif kept and (t == count or (len(kept) + 1) * x.shape[0] > BACKWARD_ROWS):
                 self._backward(phi, grads[1], x, kept, scale / count)
                 kept = []
             signals = Signals(signals.gradient if self.wanted.gradient else None, signals.error)
@@ -212,6 +211,10 @@ class Amortized(InferenceMethod):
         for lower, part in zip(level.upward_from, torch.split(upward, level.upward_widths, -1), strict=True):
             before = returned[lower]
             returned[lower] = part if before is None else before + part
+
+
+def _weighted(gradient: Posterior, weight: float) -> Posterior:
+    return gradient if weight == 1.0 else Posterior(gradient.mean * weight, gradient.log_var * weight)
 
 
 def _join(values: Sequence[Any]) -> Any:

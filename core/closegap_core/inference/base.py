@@ -33,12 +33,14 @@ class Lesson(NamedTuple):
     """What one training step asks of a method.
 
     scale: one over the number of rows of the whole batch, over all ranks; iterations: T of this step, absent: as
-    configured.
+    configured; step: called with each iteration's gradient in phi's, makes an optimizer step of phi and clears it;
+    absent: phi's gradient is the mean over iterations.
     """
 
     scale: float
     objective: Objective = ELBO
     iterations: int | None = None
+    step: Callable[[], None] | None = None
 
 
 class InferenceMethod(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,6 @@ from closegap.artifacts import ArtifactStore
 from closegap.job import Job, State
 from closegap.queue import Queue
 from closegap.settings import Settings, environment
-from closegap_core.config import TrainConfig
 from closegap_workers.cluster import Cluster
 from closegap_workers.outcome import RequestError
 from closegap_workers.ray_cluster import check
@@ -170,7 +170,7 @@ def test_tasks_do_what_inline_work_does(
 
 SWEEP: dict[str, Any] = {
     "kind": "sweep",
-    "train": {name: TRAIN[name] for name in ("data", "model", "inference")} | {"training": {"epochs": 150}},
+    "train": {name: TRAIN[name] for name in ("data", "model", "inference")} | {"training": {"epochs": 300}},
     "space": {"training.learning_rate": {"grid": [1e-3, 1e-2]}, "inference.iterations": {"grid": [1, 2]}},
     "scheduler": {"kind": "none"},
     "concurrent": 2,
@@ -178,7 +178,7 @@ SWEEP: dict[str, Any] = {
 }
 
 
-def test_a_sweep_whose_driver_is_killed_goes_on_with_its_trials(
+def test_a_sweep_whose_driver_is_killed_and_then_drained_goes_on_with_its_trials(
     start: Start,
     submit: Submit,
     over: Over,
@@ -187,33 +187,43 @@ def test_a_sweep_whose_driver_is_killed_goes_on_with_its_trials(
     settings: Settings,
     tmp_path: Path,
 ) -> None:
-    def trials() -> list[dict[str, Any]]:
-        return [event.data for event in queue.events(job.id, limit=5000) if event.type == "trial"]
+    def reached(attempt: int) -> list[int]:
+        """Epochs of the first trial that were reported since an attempt began."""
+        events = queue.events(job.id, limit=10_000)
+        begins = [n for n, e in enumerate(events) if e.type == "state" and e.data["to"] == "running"]
+        if len(begins) < attempt:
+            return []
+        trials = [e.data for e in events[begins[attempt - 1] :] if e.type == "trial" and e.data["id"] == 0]
+        return [trial["epoch"] for trial in trials if trial["epoch"]]
 
     job = submit(SWEEP)
-    worker = start("--until-idle")
-    until(lambda: any(trial["epoch"] >= 20 for trial in trials()), SOON)
+    worker = start()
+    until(lambda: max(reached(1), default=0) >= 20, SOON)
     worker.attempt().kill()
-    heard = len(trials())
+    until(lambda: max(reached(2), default=0) >= 60, SOON)
+    worker.kill(signal.SIGTERM)
+    assert worker.end() == 0
+    assert queue.get(job.id).state is State.QUEUED
+    start("--until-idle")
     done = over(job, State.SUCCEEDED, SOON)
-    assert done.attempt == 2
-    again = [trial for trial in trials()[heard:] if trial["epoch"]]
-    assert min(trial["epoch"] for trial in again if trial["id"] == 0) >= 15, "the first trial began anew"
+    assert done.attempt == 3
+    assert done.retries_spent == {"infrastructure": 1, "preempted": 1}
+    assert min(reached(2)) >= 15, "the second attempt began the trial anew"
+    assert min(reached(3), default=300) >= 60, "the third attempt began the trial anew"
     store = ArtifactStore(settings.storage)
     table = json.loads(store.open(done.outputs["sweep"]).file("trials.json").read_text())
-    assert [trial["params"]["inference.iterations"] for trial in table] == [1, 2, 1, 2]
+    assert [trial["params"]["inference.iterations"] for trial in table] == [1, 1, 2, 2]
     assert all(trial["state"] == "completed" for trial in table)
     best = max(table, key=lambda trial: float(trial["value"]))
     assert done.outputs["best"]["params"] == best["params"]
     config = json.loads(store.open(done.outputs["model"]).file("config.json").read_text())["train"]
     assert config["training"]["learning_rate"] == best["params"]["training.learning_rate"]
-    mine = fitted({**SWEEP["train"], **{n: config[n] for n in ("training", "inference")}}, tmp_path)
+    mine = fitted(config, tmp_path)
     assert store.open(done.outputs["model"]).file("weights.safetensors").read_bytes() == mine.weights
     assert done.progress is not None
-    assert (done.progress.done, done.progress.total) == (600, 600)
+    assert (done.progress.done, done.progress.total) == (1200, 1200)
     assert not (settings.home / "tune" / job.id).exists()
     assert is_empty(cluster)
-    TrainConfig.model_validate(config)
 
 
 def test_asha_stops_trials_and_a_trial_that_fails_is_only_recorded(
@@ -237,8 +247,8 @@ def test_asha_stops_trials_and_a_trial_that_fails_is_only_recorded(
         ArtifactStore(settings.storage).open(done.outputs["sweep"]).file("trials.json").read_text()
     )
     states = [trial["state"] for trial in table]
-    assert states[1::2] == ["failed"] * 4
-    assert "batch_size" in table[1]["failure"]["message"]
+    assert states[4:] == ["failed"] * 4
+    assert "batch_size" in table[4]["failure"]["message"]
     assert states[0] == "completed"
     assert "stopped" in states
     assert done.outputs["best"]["trial"] == 0

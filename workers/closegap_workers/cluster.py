@@ -38,6 +38,7 @@ VARIABLES = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # else Tune draws tables in spite of verbose=0
     "TUNE_GLOBAL_CHECKPOINT_S": "1",  # what a killed sweep can lose
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }
@@ -89,6 +90,7 @@ class Keeper:
     """Handle of the keeping process; made by the worker's main thread (the kernel watches that thread)."""
 
     def __init__(self, home: Path, address: str | None, cpus: int | None = None) -> None:
+        self._given = address is not None
         token = None if address else str(token_file(home))
         order = {"parent": os.getpid(), "do": "keep", "address": address, "cpus": cpus, "token": token}
         self._process = subprocess.Popen(
@@ -122,7 +124,7 @@ class Keeper:
 
     def alive(self) -> bool:
         """Whether the cluster still runs; one that was given by its address is taken to run."""
-        return self._process.poll() in (None, 0)
+        return self._process.poll() is None or self._given
 
     def stop(self, grace: float = 15.0) -> None:
         """End the embedded cluster and all its processes; a given one is left alone."""

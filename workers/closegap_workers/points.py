@@ -16,14 +16,18 @@ Point = dict[str, Any]
 
 
 def points(spec: SweepSpec) -> list[Point]:
-    """A grid's points in the order of the space, the last path fastest; or `trials` seeded random ones."""
+    """A grid's points, the last path fastest; or `trials` seeded random ones.
+
+    Paths are taken by name: a record of a spec need not keep the order in which they were written.
+    """
+    space = {path: spec.space[path] for path in sorted(spec.space)}
     if spec.search.algorithm == "grid":
-        values = [dimension.values or () for dimension in spec.space.values()]
-        grid = [dict(zip(spec.space, point, strict=True)) for point in itertools.product(*values)]
+        values = [dimension.values or () for dimension in space.values()]
+        grid = [dict(zip(space, point, strict=True)) for point in itertools.product(*values)]
         return grid[: spec.search.trials]
     random = np.random.Generator(np.random.PCG64(spec.search.seed))
     return [
-        {path: draw(dimension, random) for path, dimension in spec.space.items()}
+        {path: draw(dimension, random) for path, dimension in space.items()}
         for _ in range(spec.search.trials or 0)
     ]
 

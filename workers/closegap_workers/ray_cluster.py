@@ -32,7 +32,7 @@ def joined(context: Context, bundles: int, channel: Channel | None = None) -> It
         address=context.ray_address,
         namespace=f"closegap-{context.job}",
         log_to_driver=False,
-        logging_level="WARNING",
+        logging_level=logging.WARNING,
     )
     try:
         context.stream.listen()  # Ray has put its own handler of SIGTERM there

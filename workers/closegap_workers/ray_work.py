@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from closegap.errors import ServiceError
-from closegap_core.errors import CoreError
 from closegap_workers.channel import Channel
 from closegap_workers.outcome import failure_of
 from closegap_workers.ray_channel import Remote
@@ -21,23 +19,23 @@ log = logging.getLogger("closegap.ray")
 def perform(kind: str, task: Task, remote: Remote, channel: Channel, group: Group) -> Task | None:
     """Do the work; None when it stopped or failed.
 
-    A failure on purpose (wrong data, a bound that is not finite) goes into the mailbox instead of being raised:
-    Ray would start the work again, and it would only happen again. The other ranks of the group then find their
-    connections closed; whoever meets that asks the mailbox whether it is the cause.
+    A failure goes into the mailbox instead of being raised: Ray would start the work again, and it would only happen
+    again. What is raised is a lost connection, which is how a rank learns of the death of another: then Ray starting
+    the group again is the cure, unless the other left on purpose and has told the mailbox why.
     """
     try:
         answer = runner(kind).work(task, channel, group)
     except (ConnectionError, TimeoutError):
-        raise  # another attempt of Ray's may find the connection again
-    except (CoreError, ServiceError, OSError) as error:
-        log.exception("the work failed")
-        remote.fail(failure_of(error).model_dump(mode="json"))
-        _leave(group)
-        return None
-    except RuntimeError:
-        _leave(group)
-        if remote.failure() is None:
+        raise
+    except Exception as error:
+        # torch.distributed raises a bare RuntimeError for a connection that another rank has closed.
+        perhaps_by_another = group.size > 1 and isinstance(error, RuntimeError)
+        if not perhaps_by_another:
+            log.exception("the work failed")
+            remote.fail(failure_of(error).model_dump(mode="json"))
+        elif remote.failure() is None:
             raise
+        _leave(group)
         return None
     remote.flush()
     return answer

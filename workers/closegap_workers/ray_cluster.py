@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +33,7 @@ def joined(context: Context, bundles: int, channel: Channel | None = None) -> It
     ray.init(
         address=context.ray_address,
         namespace=f"closegap-{context.job}",
+        runtime_env=_interpreter(),
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
@@ -45,6 +48,12 @@ def joined(context: Context, bundles: int, channel: Channel | None = None) -> It
         _wait_until_left()
     finally:
         ray.shutdown()
+
+
+def _interpreter() -> dict[str, str] | None:
+    """Ray starts a rank by `exec <interpreter> …` in a shell, unquoted: a path with a space must come quoted."""
+    quoted = shlex.quote(sys.executable)
+    return None if quoted == sys.executable else {"py_executable": quoted}
 
 
 def check(nodes: list[dict[str, Any]], bundles: int, cpus: float, gpus: float) -> None:

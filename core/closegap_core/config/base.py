@@ -1,0 +1,21 @@
+"""What every section of a configuration is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="Seed of every random draw of this section.")]
+Widths = tuple[PositiveInt, ...]
+
+
+class Config(BaseModel):
+    """Base: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def named(field: str) -> BeforeValidator:
+    """Let a bare string stand for an object with only its discriminator: `bernoulli` is `{kind: bernoulli}`."""
+    return BeforeValidator(lambda value: {field: value} if isinstance(value, str) else value)

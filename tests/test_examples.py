@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,33 +43,33 @@ def test_the_sweep_is_nine_trials_over_encodings_and_iterations() -> None:
     assert math.prod(len(dimension.values or ()) for dimension in sweep.space.values()) == 9
 
 
+def run_in(home: Path, name: str, *changes: str) -> list[dict[str, Any]]:
+    """What `closegap run --json` of an example says, line by line."""
+    command = [
+        str(Path(sys.executable).with_name("closegap")),
+        "run",
+        str(EXAMPLES / f"{name}.yaml"),
+        "--json",
+    ]
+    for change in changes:
+        command += ["--set", change]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env={**os.environ, "CLOSEGAP_HOME": str(home)},
+    )
+    assert done.returncode == 0, done.stderr + done.stdout[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """`closegap run` in one home, so that examples find what others registered; returns its lines of JSON."""
-    home = tmp_path_factory.mktemp("examples")
-
-    def run(name: str, *changes: str) -> list[dict[str, Any]]:
-        command = [
-            str(Path(sys.executable).with_name("closegap")),
-            "run",
-            str(EXAMPLES / f"{name}.yaml"),
-            "--json",
-        ]
-        for change in changes:
-            command += ["--set", change]
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-            env={**os.environ, "CLOSEGAP_HOME": str(home)},
-        )
-        assert done.returncode == 0, done.stderr + done.stdout[-2000:]
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    return run
+    """`run_in` one home, so that examples find what others registered."""
+    return partial(run_in, tmp_path_factory.mktemp("examples"))
 
 
 def outputs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -95,7 +96,8 @@ def test_the_pipeline_runs(run: Run) -> None:
     assert len(found) == 4
 
 
-def test_the_sweep_runs_and_keeps_the_best(run: Run) -> None:
+def test_the_sweep_runs_and_keeps_the_best(tmp_path: Path) -> None:
+    """Also the first command in a home that is not there yet, with a space in its path."""
     changes = ("train.training.epochs=2", "scheduler.grace_epochs=1", "train.training.learning_rate=0.003")
-    (swept,) = outputs(run("sweep", *changes))
+    (swept,) = outputs(run_in(tmp_path / "not yet" / "home", "sweep", *changes))
     assert {"sweep", "model", "best"} <= set(swept)

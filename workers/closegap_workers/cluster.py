@@ -67,6 +67,7 @@ class Cluster:
 def token_file(home: Path) -> Path:
     """The token of the embedded cluster, made on first use, readable by its owner only. Raises OSError."""
     path = home / "ray-token"
+    home.mkdir(parents=True, exist_ok=True)  # `closegap run` may be the first to use it
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:

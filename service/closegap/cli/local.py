@@ -50,7 +50,7 @@ def run(
             return ExitCode.CANCELLED
         finally:
             child.stop(0)
-        if code not in set(ExitCode):
+        if code == ExitCode.ERROR or code not in set(ExitCode):
             raise ProcessFailed(
                 f"the process that ran the jobs ended with code {code}; it said:\n{_tail(log)}"
             )

@@ -90,7 +90,7 @@ def _encodings(folder: Path) -> Iterator[Task]:
     encoder = Encoder(folder / "encoder.onnx", threads=1)
     fixed = ExportConfig()
     flop = encoding(Model(config, 784), 5, fixed.samples, fixed.elbo_samples)
-    rows = dataset(config.data).test.rows
+    rows = dataset(config.data).test.rows[:]
     for size, times in ((1, 40), (32, 6), (256, 1)):
         x = np.ascontiguousarray(rows[:size])
         mark = ENCODE_MARK if size == 256 else None
@@ -106,7 +106,7 @@ def _job(folder: Path, rounds: int) -> Figure:
     """Reading, digesting, writing Parquet and the ledger, against nothing but the session; CPU time."""
     encoder = Encoder(folder / "encoder.onnx", threads=1)
     part = dataset(CONFIGS["paper"].data).test
-    rows = np.tile(part.rows, (JOB_ROWS // len(part.rows), 1))
+    rows = np.tile(part.rows[:], (JOB_ROWS // len(part.rows), 1))
     ids = np.arange(len(rows), dtype=np.int64)
     bare, job = [], []
     for _ in range(max(3, rounds // 3)):

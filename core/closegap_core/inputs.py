@@ -6,18 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from closegap_core.data import Counts, Rows
+from closegap_core.data.counts import dense_counts
 from closegap_core.ops import Ops, Value
 from closegap_core.parameters import Shape
 
 CENTRE = 0.5
 """Images lie in [0, 1]."""
 IDF = "encoder.idf"
-CHUNK_VALUES = 1 << 24
-"""Counts looked at in one piece."""
 
 
 class Inputs(ABC):
@@ -27,7 +26,7 @@ class Inputs(ABC):
         """Statistics among the encoder's parameters, `learned` False; none by default."""
         return ()
 
-    def fit(self, statistics: Mapping[str, Tensor], rows: np.ndarray) -> None:
+    def fit(self, statistics: Mapping[str, Tensor], rows: Rows) -> None:
         """Set the statistics from the training rows (N, X)."""
         return None
 
@@ -54,12 +53,9 @@ class TermWeights(Inputs):
     def shapes(self, width: int) -> Sequence[Shape]:
         return (Shape(IDF, (width,), value=1.0, learned=False),)
 
-    def fit(self, statistics: Mapping[str, Tensor], rows: np.ndarray) -> None:
-        step = max(1, CHUNK_VALUES // rows.shape[1])
-        chunks = (rows[first : first + step] for first in range(0, len(rows), step))
-        frequency = sum(np.count_nonzero(chunk, axis=0) for chunk in chunks)
-        idf = np.log((1.0 + len(rows)) / (1.0 + np.asarray(frequency))) + 1.0
-        statistics[IDF].copy_(torch.from_numpy(idf))
+    def fit(self, statistics: Mapping[str, Tensor], rows: Rows) -> None:
+        counts = rows if isinstance(rows, Counts) else dense_counts(rows)
+        statistics[IDF].copy_(torch.from_numpy(counts.statistics().weights))
 
     def apply(self, ops: Ops, statistics: Mapping[str, Value], x: Value) -> Value:
         weighted = x * statistics[IDF]

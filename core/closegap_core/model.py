@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import final
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from closegap_core import seeds
 from closegap_core.config import TrainConfig
+from closegap_core.data import Rows
 from closegap_core.errors import CheckpointError
 from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.inference import METHODS
@@ -45,7 +45,7 @@ class Model:
         self.theta = Flat(self.generative.shapes(), generator, dtype, device)
         self.phi = Flat(self.method.shapes(), generator, dtype, device)
 
-    def prepare(self, rows: np.ndarray) -> None:
+    def prepare(self, rows: Rows) -> None:
         """Take from the training rows (N, X) what the encoder must know of them before it learns."""
         self.method.prepare(self.phi.views, rows)
 

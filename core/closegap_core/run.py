@@ -43,11 +43,10 @@ class Run:
     def __init__(self, model: Model, dataset: Dataset, group: Group) -> None:
         self.model, self.dataset, self.group, self.config = model, dataset, group, model.config
         training = model.config.training
-        # On the host: one batch at a time goes to the device.
-        self.rows = torch.from_numpy(dataset.train.rows)
+        self.rows = dataset.train.rows  # on the host: one batch at a time becomes a tensor
         self.draw = draw_of(self.config.model.likelihood, dataset.binarise)
         model.prepare(dataset.train.rows)
-        self.steps_per_epoch = math.ceil(self.rows.shape[0] / training.batch_size)
+        self.steps_per_epoch = math.ceil(len(self.rows) / training.batch_size)
         self.total = training.epochs * self.steps_per_epoch
         self.step = 0
         # Log-likelihood and KL of this rank's rows of this epoch.
@@ -70,10 +69,10 @@ class Run:
         """The optimizer steps on the next batch. Raises NumericalError before a step that is not finite."""
         training, position = self.config.training, self.step % self.steps_per_epoch
         if position == 0 or not len(self._order):
-            self._order = seeds.permutation(self.rows.shape[0], training.seed, seeds.ORDER, self.epoch)
+            self._order = seeds.permutation(len(self.rows), training.seed, seeds.ORDER, self.epoch)
         index = self._order[position * training.batch_size :][: training.batch_size]
         mine = self._share(len(index))
-        x = self._drawn(self.rows[index])[mine].to(self.model.device)
+        x = self._drawn(torch.from_numpy(self.rows[index.numpy()]))[mine].to(self.model.device)
         online = curriculum.online(self.config)
         after = {} if online else {"phi": self.model.phi}
         for extra in range(training.encoder_steps - 1, 0, -1):
@@ -150,13 +149,13 @@ class Run:
         return seeds.normal(size, self.model.dtype, *words)
 
     def _validation_rows(self) -> Tensor:
-        rows = fixed(self.draw, self.dataset.valid.rows, self.config.training.seed)
+        rows = fixed(self.draw, self.dataset.valid.rows[:], self.config.training.seed)
         return torch.from_numpy(np.ascontiguousarray(rows)).to(self.model.device)
 
     def close_epoch(self) -> dict[str, Any]:
         """Measure the validation rows, file the epoch in the history and remember the best weights."""
         self.group.sum(self.sums)
-        log_likelihood, kl = (self.sums / self.rows.shape[0]).tolist()
+        log_likelihood, kl = (self.sums / len(self.rows)).tolist()
         self.sums.zero_()
         valid = self._validate()
         entry: dict[str, Any] = {

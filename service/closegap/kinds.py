@@ -138,14 +138,17 @@ class RowsConfig(Config):
     array: str | None = Field(
         None, description="Name of the array inside an .npz file; its only one if absent."
     )
+    path: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="As in a train spec's `data.path`."
+    )
     part: Literal["train", "valid", "test"] | None = None
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> RowsConfig:
         if (self.source is None) == (self.part is None):
             raise ValueError("give exactly one of source and part")
-        if self.array is not None and self.source is None:
-            raise ValueError("array belongs to a source")
+        if (self.array is not None or self.path is not None) and self.source is None:
+            raise ValueError("array and path belong to a source")
         return self
 
 

@@ -84,7 +84,7 @@ def test_binarise_follows_the_likelihood_unless_said(tmp_path: Path) -> None:
 
 def test_unknown_source_says_what_is_accepted() -> None:
     with pytest.raises(
-        DataError, match=r"'mnist5k'; did you mean 'mnist-5k'\? Accepted: mnist-5k, digits, or the path"
+        DataError, match=r"'mnist5k'; did you mean 'mnist-5k'\? Accepted: mnist-5k, digits, reuters"
     ):
         load_rows("mnist5k", None, [])
     with pytest.raises(DataError, match=r"unknown data source 'zzz'\. Accepted"):
@@ -162,7 +162,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     for name in ("folder.npy", "pipe.npy"):
         with pytest.raises(DataError, match="not a regular file"):
             load_rows(name, None, [tmp_path])
-    with pytest.raises(DataError, match=r"must end in \.npy or \.npz"):
+    with pytest.raises(DataError, match=r"must end in \.npy, \.npz, \.ldac or \.svmlight"):
         load_rows("data/rows.csv", None, [tmp_path])
     with pytest.raises(DataError, match="no usable path"):
         load_rows("a\0b.npy", None, [tmp_path])

@@ -175,8 +175,8 @@ def test_all_errors_come_at_once_with_path_value_and_what_is_accepted() -> None:
     assert "did you mean `elu`?" in activation.message
     assert activation.accepted == "one of elu, relu, tanh, sigmoid, leaky_relu"
     assert "did you mean `split`?" in found["data.splitt"].message
-    assert found["data.splitt"].accepted == "the fields array, binarise, source, split"
-    assert found["model.likelihood"].accepted == "kind: one of bernoulli, gaussian"
+    assert found["data.splitt"].accepted == "the fields array, binarise, path, source, split"
+    assert found["model.likelihood"].accepted == "kind: one of bernoulli, dequantised, gaussian, multinomial"
     assert "did you mean `bernoulli`?" in found["model.likelihood"].message
     assert "did you mean `iterations`?" in found["inference.iterationss"].message
     assert found["priority"].accepted == "integer >= 0 and <= 100"

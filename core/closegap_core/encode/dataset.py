@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 
 from closegap_core.config import EncodeConfig
+from closegap_core.data import Counts, Rows
 from closegap_core.data.draw import fixed
 from closegap_core.durable import file_digest, write_bytes
 from closegap_core.encode.encoder import Encoder, EncoderInfo, check_rows
@@ -45,20 +46,21 @@ class EncodingSummary(NamedTuple):
 
 def encode_dataset(
     encoder_path: Path,
-    rows: np.ndarray,
+    rows: Rows,
     ids: np.ndarray,
     folder: Path,
     config: EncodeConfig,
     identity: dict[str, Any],
 ) -> Iterator[Progress | EncodingSummary]:
-    """Encode rows (N, X) float32 with ids (N,) int64 into `folder`; yields progress, last the summary.
+    """Encode rows (N, X) float32, or Counts, with ids (N,) int64 into `folder`; yields progress, last the summary.
 
     identity: what must be equal when work is taken up again; its `model` is written beside each row. Where the model
     was trained on draws (x ~ Bernoulli(row), dequantised bytes), so are rows encoded, by `config.seed` and position.
     Raises EncodeError: rows that do not fit, another encoding in `folder`, rows lost; StorageError: a full disk.
     """
     encoder = Encoder(encoder_path, config.threads)
-    check_rows(rows, encoder.info, stored=True)
+    few = rows[:1] if isinstance(rows, Counts) else rows  # counts are what they must be
+    check_rows(few, encoder.info, stored=True)
     if len(ids) != len(rows):
         raise EncodeError(f"{len(rows)} rows came with {len(ids)} ids")
     store = EncodingStore(folder, _identity(encoder_path, rows, ids, config, identity))
@@ -85,9 +87,11 @@ def encode_dataset(
 
 
 def _identity(
-    encoder: Path, rows: np.ndarray, ids: np.ndarray, config: EncodeConfig, identity: dict[str, Any]
+    encoder: Path, rows: Rows, ids: np.ndarray, config: EncodeConfig, identity: dict[str, Any]
 ) -> dict[str, Any]:
-    hasher = hashlib.sha256(np.ascontiguousarray(rows).data)
+    hasher = hashlib.sha256()
+    for first in range(0, len(rows), config.shard_rows):
+        hasher.update(np.ascontiguousarray(rows[first : first + config.shard_rows]).data)
     hasher.update(np.ascontiguousarray(ids).data)
     return {
         "format": FORMAT,

@@ -106,6 +106,7 @@ def _describe(built: onnx.ModelProto, trained: Trained, config: ExportConfig) ->
 def _metadata(trained: Trained, config: ExportConfig) -> dict[str, Any]:
     model, train = trained.model, trained.config.model_dump(mode="json")
     train["data"]["source"] = Path(trained.config.data.source).name
+    train["data"]["path"] = None
     likelihood = trained.config.model.likelihood
     unit_interval = trained.binarise or likelihood.kind in ("bernoulli", "dequantised")
     return {

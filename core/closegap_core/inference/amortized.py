@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from closegap_core.config import IterativeConfig
+from closegap_core.data import Rows
 from closegap_core.generative import Bound, GenerativeModel, Signals, Wanted
 from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters, start_of
@@ -71,7 +71,7 @@ class Amortized(InferenceMethod):
         shapes = [shape for level in self.levels for shape in level.network.shapes()]
         return [*shapes, *self.inputs.shapes(self.hierarchy.width)] if self.sees_data else shapes
 
-    def prepare(self, phi: Parameters, rows: np.ndarray) -> None:
+    def prepare(self, phi: Parameters, rows: Rows) -> None:
         if self.sees_data:
             self.inputs.fit(phi, rows)
 

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from closegap_core.data import Rows
 from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH
@@ -53,7 +53,7 @@ class InferenceMethod(ABC):
     def shapes(self) -> Sequence[Shape]:
         """Parameters phi; none for methods without an encoder."""
 
-    def prepare(self, phi: Parameters, rows: np.ndarray) -> None:
+    def prepare(self, phi: Parameters, rows: Rows) -> None:
         """Set what phi holds of the training rows (N, X) but does not learn; nothing by default."""
         return None
 

@@ -11,11 +11,11 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from closegap_core.config import HybridConfig, IterativeConfig, SemiAmortizedConfig
+from closegap_core.data import Rows
 from closegap_core.generative import Bound, GenerativeModel, Signals
 from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.amortized import Amortized
@@ -59,7 +59,7 @@ class Refined(InferenceMethod):
         return self.encoder.shapes()
 
     @final
-    def prepare(self, phi: Parameters, rows: np.ndarray) -> None:
+    def prepare(self, phi: Parameters, rows: Rows) -> None:
         self.encoder.prepare(phi, rows)
 
     @final

@@ -31,7 +31,7 @@ def _of(spec: Spec, base: Path) -> Iterator[Problem]:
         yield from _of_training(spec.train, (*base, "train"))
     elif spec.kind == "encode" and spec.data.source is not None and "${" not in spec.data.source:
         try:
-            load_rows(spec.data.source, spec.data.array, Settings.load().data_roots)
+            load_rows(spec.data.source, spec.data.array, Settings.load().data_roots, spec.data.path)
         except DataError as error:
             yield problem((*base, "data", "source"), spec.data.source, str(error))
 

@@ -82,11 +82,12 @@ def _encode(
     import numpy as np
 
     from closegap_core.data import load_rows
-    from closegap_core.encode import encode_dataset
+    from closegap_core.encode import Encoder, encode_dataset
     from closegap_core.progress import Progress
 
     encoder, digest = _encoder(model)
-    rows, _, data_digest = load_rows(data, array, _roots(data))
+    likelihood = Encoder(encoder).info.likelihood
+    rows, _, data_digest = load_rows(data, array, _roots(data), likelihood=likelihood)
     _make(out)
     identity = {"model": digest, "data_digest": data_digest}
     with board(quiet) as shown:

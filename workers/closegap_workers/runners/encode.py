@@ -11,7 +11,7 @@ import numpy as np
 
 from closegap.kinds import EncodeSpec, RowsConfig
 from closegap_core.config import EncodeConfig
-from closegap_core.data import load, load_rows
+from closegap_core.data import Rows, load, load_rows
 from closegap_core.encode import EncodingSummary, encode_dataset
 from closegap_core.group import Group
 from closegap_workers.channel import Channel
@@ -64,14 +64,15 @@ class EncodeRunner(Runner):
         )
 
 
-def _rows(task: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, str]:
+def _rows(task: dict[str, Any]) -> tuple[Rows, np.ndarray, str]:
     """Rows (N, X), their ids (N,) and the digest of where they come from."""
     data, roots = RowsConfig.model_validate(task["data"]), [Path(root) for root in task["roots"]]
-    if data.source is not None:
-        rows, _, digest = load_rows(data.source, data.array, roots)
-        return rows, np.arange(len(rows), dtype=np.int64), digest
     config = trained_config(Path(task["model"]))
-    dataset = load(config.data, config.model.likelihood.kind, roots)
+    likelihood = config.model.likelihood.kind
+    if data.source is not None:
+        rows, _, digest = load_rows(data.source, data.array, roots, data.path, likelihood)
+        return rows, np.arange(len(rows), dtype=np.int64), digest
+    dataset = load(config.data, likelihood, roots)
     part = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}[data.part or "test"]
     return part.rows, part.ids, dataset.digest
 

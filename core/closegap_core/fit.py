@@ -134,7 +134,7 @@ def _resume(
             f"training.batch_size is {config.training.batch_size}, but there are only {rows} training rows; "
             f"give at most {rows}"
         )
-    model = Model(config, dataset.train.rows.shape[1], device=device)
+    model = Model(config, dataset.train.rows.shape[1], device=device, shape=dataset.shape)
     run = Run(model, dataset, group)
     found = checkpoint.newest(checkpoints)
     if found is None:

@@ -7,7 +7,8 @@ dimensions of all levels together, X.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import NamedTuple, final
@@ -61,10 +62,11 @@ class Bound(NamedTuple):
 class GenerativeModel:
     """Structure only: parameters theta are passed to every function."""
 
-    def __init__(self, config: ModelConfig, width: int) -> None:
-        self.width = width
+    def __init__(self, config: ModelConfig, shape: Sequence[int]) -> None:
+        """shape: of a row of data."""
+        self.width = width = math.prod(shape)
         self.likelihood = LIKELIHOODS[config.likelihood.kind](config.likelihood, width)
-        self.hierarchy = Hierarchy(config, width, self.likelihood.outputs)
+        self.hierarchy = Hierarchy(config, shape, self.likelihood.outputs)
         self.latent = sum(self.hierarchy.latents)
 
     def shapes(self) -> list[Shape]:

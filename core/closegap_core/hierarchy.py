@@ -7,6 +7,7 @@ p(z_l | z_above) = N(mean, exp(log_var)) by the network of the level above, whic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from closegap_core.config import ModelConfig
 from closegap_core.divergence import KlWeights, Prior, divergence
-from closegap_core.networks import Network, Tape
+from closegap_core.networks import Tape, decoder
 from closegap_core.ops import Ops, Value
 from closegap_core.parameters import Shape
 from closegap_core.posterior import LOG_VAR_BOUND, Posterior
@@ -39,15 +40,16 @@ class Ascent(NamedTuple):
 class Hierarchy:
     """Structure only. Network `decoder.1` gives the data, `decoder.l` the prior of level l - 1."""
 
-    def __init__(self, config: ModelConfig, width: int, outputs: int = 1) -> None:
-        """width: X; outputs: how many decoder outputs the likelihood needs for each of them."""
+    def __init__(self, config: ModelConfig, shape: Sequence[int], outputs: int = 1) -> None:
+        """shape: of a row of data, X values; outputs: how many the decoder gives the likelihood for each of them."""
         self.outputs = outputs
         self.latents = tuple(level.latent for level in config.levels)
         self.units = tuple(level.units for level in config.levels)
-        self.depth, self.width, self.skip = len(self.latents), width, config.skip
+        self.depth, self.skip = len(self.latents), config.skip
+        self.shape, self.width = tuple(shape), math.prod(shape)
         self.predicts_variance = config.prior_variance == "predicted"
         self.networks = tuple(
-            Network(f"decoder.{i + 1}", level.decoder, (sum(self.inputs(i)),), self._outputs(i))
+            decoder(f"decoder.{i + 1}", level.decoder, sum(self.inputs(i)), self._outputs(i), self.shape)
             for i, level in enumerate(config.levels)
         )
 

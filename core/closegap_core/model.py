@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import final
 
@@ -27,7 +27,10 @@ from closegap_core.posterior import Posterior
 
 @final
 class Model:
-    """Generative model, inference method and their parameters. `width` is X."""
+    """Generative model, inference method and their parameters.
+
+    `width` is X; `shape` that of a row of data, which convolutions need. Raises ConfigError when they do not fit it.
+    """
 
     def __init__(
         self,
@@ -35,9 +38,10 @@ class Model:
         width: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device = CPU,
+        shape: Sequence[int] | None = None,
     ) -> None:
         self.config, self.width, self.dtype, self.device = config, width, dtype, device
-        self.generative = GenerativeModel(config.model, width)
+        self.generative = GenerativeModel(config.model, shape or (width,))
         self.method = METHODS[config.inference.method](
             config.inference, self.generative.hierarchy, self.generative.likelihood.inputs
         )
@@ -92,9 +96,16 @@ class Model:
             os.fsync(file.fileno())
 
     @classmethod
-    def load(cls, config: TrainConfig, width: int, path: Path, dtype: torch.dtype = torch.float32) -> Model:
+    def load(
+        cls,
+        config: TrainConfig,
+        width: int,
+        path: Path,
+        dtype: torch.dtype = torch.float32,
+        shape: Sequence[int] | None = None,
+    ) -> Model:
         """Read parameters that `save` wrote; raises CheckpointError when the file does not fit `config`."""
-        model = cls(config, width, dtype)
+        model = cls(config, width, dtype, shape=shape)
         try:
             tensors = load_file(path)
             model.theta.fill(tensors)

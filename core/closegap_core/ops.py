@@ -8,7 +8,7 @@ operators `+ - * /` on values that are either torch tensors (`TorchOps`, which r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, final
+from typing import Any, NamedTuple, Protocol, final
 
 import torch
 from torch import Tensor
@@ -16,6 +16,22 @@ from torch.nn import functional
 
 Value = Any
 """A torch.Tensor under `TorchOps`, a graph symbol under `OnnxOps`; operators accept python floats beside it."""
+
+
+class Window(NamedTuple):
+    """A strided convolution from an outer image to an inner one, `stride` times smaller.
+
+    Images are (channels, height, width), as rows of values. The padding of (kernel - stride) / 2 makes the sizes exact.
+    """
+
+    outer: tuple[int, int, int]
+    inner: tuple[int, int, int]
+    kernel: int
+    stride: int
+
+    @property
+    def padding(self) -> int:
+        return (self.kernel - self.stride) // 2
 
 
 class Ops(Protocol):
@@ -26,6 +42,15 @@ class Ops(Protocol):
 
     def matmul(self, a: Value, weight: Value) -> Value:
         """(R, O), (O, I) -> (R, I): a W, the vector-Jacobian product of `linear`."""
+
+    def conv(self, h: Value, weight: Value, bias: Value | None, window: Window) -> Value:
+        """(R, outer), (inner channels, outer channels, K, K), (inner channels,) -> (R, inner)."""
+
+    def conv_transpose(self, a: Value, weight: Value, bias: Value | None, window: Window) -> Value:
+        """(R, inner) -> (R, outer): the vector-Jacobian product of `conv`, then bias (outer channels,)."""
+
+    def transpose(self, a: Value, height: int, width: int) -> Value:
+        """(R, k height width) -> the same, each of the k blocks of (height, width) transposed."""
 
     def exp(self, a: Value) -> Value: ...
     def log(self, a: Value) -> Value: ...
@@ -105,6 +130,17 @@ class TorchOps:
 
     def matmul(self, a: Tensor, weight: Tensor) -> Tensor:
         return _product(a, weight.t(), None) if _plain(a) else a @ weight
+
+    def conv(self, h: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
+        image = h.reshape(-1, *window.outer)
+        return functional.conv2d(image, weight, bias, window.stride, window.padding).flatten(1)
+
+    def conv_transpose(self, a: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
+        image = a.reshape(-1, *window.inner)
+        return functional.conv_transpose2d(image, weight, bias, window.stride, window.padding).flatten(1)
+
+    def transpose(self, a: Tensor, height: int, width: int) -> Tensor:
+        return a.reshape(-1, height, width).transpose(1, 2).reshape(a.shape)
 
     def exp(self, a: Tensor) -> Tensor:
         return a.exp()

@@ -67,7 +67,7 @@ def read_trained(folder: Path, dtype: torch.dtype = torch.float32) -> Trained:
         digest, binarise = str(facts["data_digest"]), bool(facts["binarise"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise BundleError(f"{folder} does not hold a trained model: {path.name}: {error}") from error
-    model = Model.load(config, width, folder / "weights.safetensors", dtype)
+    model = Model.load(config, width, folder / "weights.safetensors", dtype, shape)
     return Trained(model, config, shape, digest, binarise, metrics)
 
 

@@ -127,6 +127,7 @@ def _resolve(schema: Schema, node: Schema, value: Any) -> Schema:
             continue
         if "discriminator" in node:
             tag = _child(value, node["discriminator"]["propertyName"]) if isinstance(value, dict) else value
+            tag = node.get("assumed") if tag is None else tag
             target = node["discriminator"]["mapping"].get(tag) if isinstance(tag, str) else None
             if target is None:
                 return node

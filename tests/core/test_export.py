@@ -68,7 +68,7 @@ def _levels(skip: bool = False, prior_variance: str = "predicted", **inference: 
 def trained(folder: Path, config: TrainConfig, dataset: Dataset, steps: int = 15) -> Path:
     """A bundle of a model that has learned for a few steps."""
     torch.set_num_threads(1)
-    model = Model(config, 64)
+    model = Model(config, 64, shape=dataset.shape)
     model.prepare(dataset.train.rows)
     x = torch.from_numpy(fixed(draw_of(config.model.likelihood, False), dataset.train.rows, 0))
     optimizers = []
@@ -98,6 +98,7 @@ def exported(tmp_path: Path, config: TrainConfig, steps: int = 15, **fields: Any
     return out
 
 
+CONVOLUTION: dict[str, Any] = {"kind": "convolution", "channels": [4, 6], "hidden": [16]}
 FAMILY = {
     "default": _config(),
     "standard": TrainConfig.model_validate(
@@ -123,6 +124,13 @@ FAMILY = {
     "sigmoid": _config(decoder={"hidden": [24], "activation": "sigmoid"}),
     "linear": _config(decoder={"hidden": []}, encoder={"hidden": []}),
     "natural": _config(update="natural", encode=["data", "estimate"]),
+    "convolution": _config(decoder=CONVOLUTION, encoder=CONVOLUTION),
+    "convolution of everything": _config(
+        {"kind": "gaussian", "variance": "predicted"},
+        decoder=CONVOLUTION | {"activation": "relu"},
+        encoder=CONVOLUTION,
+        encode=["data", "gradient", "error", "estimate"],
+    ),
     "two levels": _levels(),
     "skip": _levels(skip=True, encode=["data", "gradient", "error"]),
     "learned variance": _levels(prior_variance="learned"),
@@ -143,6 +151,18 @@ def test_every_method_and_network_passes_the_gate(name: str, tmp_path: Path) -> 
     encoding = encoder(fixed(encoder.info.draw, digits(config.model.likelihood.model_dump()).test.rows, 0))
     assert encoding.mean.shape == (64, LATENT)
     assert np.isfinite(encoding.elbo).all()
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", {"kind": "gaussian", "variance": "predicted"}], ids=str)
+def test_convolutions_of_colours_pass_the_gate(likelihood: Any, tmp_path: Path) -> None:
+    config = _config(likelihood, decoder=CONVOLUTION, encoder=CONVOLUTION)
+    dataset = dataclasses.replace(digits(likelihood), shape=(4, 4, 4))
+    source = trained(tmp_path / "trained", config, dataset)
+    (tmp_path / "exported").mkdir()
+    for _ in export(source, ExportConfig(), dataset, tmp_path / "exported"):
+        pass
+    encoder = Encoder(tmp_path / "exported" / "encoder.onnx")
+    assert encoder.info.shape == (4, 4, 4)
 
 
 def test_the_bundle_is_whole_and_the_same_each_time(tmp_path: Path) -> None:

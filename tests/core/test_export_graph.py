@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from closegap_core.export.graph import Graph, Symbol
 from closegap_core.export.vocabulary import OnnxOps
-from closegap_core.ops import TORCH, Ops, Value
+from closegap_core.ops import TORCH, Ops, Value, Window
 
 Function = Callable[..., Value]
 
@@ -79,10 +80,16 @@ def values(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def assert_same(function: Function, *inputs: np.ndarray, weights: Sequence[np.ndarray] = ()) -> None:
+    assert_close(function, *inputs, weights=weights, rounding=1e-6)
+
+
+def assert_close(
+    function: Function, *inputs: np.ndarray, weights: Sequence[np.ndarray] = (), rounding: float = 2e-5
+) -> None:
     want = ran(function, *inputs, weights=weights)
     got = recorded(function, *inputs, rank=want.ndim, weights=weights)
     assert got.shape == want.shape
-    np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(got, want, rtol=2e-6, atol=rounding)
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -107,6 +114,35 @@ def test_linear_and_its_transpose(biased: bool) -> None:
 
     assert_same(forward, values(5, 6), weights=[weight, bias] if biased else [weight])
     assert_same(lambda ops, a, w: ops.matmul(a, w), values(5, 4), weights=[weight])
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 1), (2, 2), (5, 3)])
+def test_convolution_and_its_transpose(kernel: int, stride: int, biased: bool) -> None:
+    window = Window((2, 3 * stride, 2 * stride), (4, 3, 2), kernel, stride)
+    weight = values(4, 2, kernel, kernel, seed=1)
+    outer, inner = (math.prod(image) for image in (window.outer, window.inner))
+
+    def conv(ops: Ops, h: Any, w: Any, *b: Any) -> Any:
+        return ops.conv(h, w, b[0] if b else None, window)
+
+    def conv_transpose(ops: Ops, h: Any, w: Any, *b: Any) -> Any:
+        return ops.conv_transpose(h, w, b[0] if b else None, window)
+
+    there, back = ([values(count, seed=2)] * biased for count in (4, 2))
+    assert ran(conv, values(5, outer), weights=[weight, *there]).shape == (5, inner)
+    assert_close(conv, values(5, outer), weights=[weight, *there])
+    assert_close(conv_transpose, values(5, inner), weights=[weight, *back])
+    if not biased:
+        h, a = values(5, outer), values(5, inner, seed=4)
+        left = (ran(conv, h, weights=[weight]).astype(np.float64) * a).sum()
+        assert left == pytest.approx((ran(conv_transpose, a, weights=[weight]) * h).sum(), rel=1e-4)
+
+
+def test_transpose_of_blocks() -> None:
+    assert_same(lambda ops, a: ops.transpose(a, 2, 3), values(5, 18))
+    got = ran(lambda ops, a: ops.transpose(a, 2, 3), np.arange(12, dtype=np.float32)[None])
+    assert got.tolist() == [[0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]]
 
 
 def test_samples_fold_into_rows_and_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -47,7 +48,22 @@ HIERARCHIES: dict[str, dict[str, Any]] = {
 }
 
 
-def make(likelihood: Any = "bernoulli", decoder: Any = None, model: Any = None, **inference: Any) -> Model:
+CONVOLUTIONS: dict[str, dict[str, Any]] = {
+    "two": {"channels": [2, 3], "hidden": [5]},
+    "small": {"channels": [3], "kernel": 2, "hidden": [6, 6], "connection": "highway", "activation": "tanh"},
+    "unstrided": {"channels": [2, 2], "kernel": 3, "stride": 1, "hidden": [], "activation": "leaky_relu"},
+}
+CONVOLUTIONS = {name: {"kind": "convolution", **network} for name, network in CONVOLUTIONS.items()}
+IMAGES = {"grey": (8, 4), "colour": (4, 4, 3)}
+
+
+def make(
+    likelihood: Any = "bernoulli",
+    decoder: Any = None,
+    model: Any = None,
+    shape: tuple[int, ...] = (WIDTH,),
+    **inference: Any,
+) -> Model:
     """A small float64 model away from its initial values; all levels together have LATENT dimensions."""
     inference = {"method": "iterative", "iterations": 3, "encoder": {"hidden": [6, 8]}, **inference}
     inference = {name: value for name, value in inference.items() if value is not None}
@@ -60,14 +76,15 @@ def make(likelihood: Any = "bernoulli", decoder: Any = None, model: Any = None, 
             "inference": inference,
         }
     )
-    built = Model(config, WIDTH, torch.float64)
+    built = Model(config, math.prod(shape), torch.float64, shape=shape)
     for i, tensor in enumerate(built.parameters().values()):
         tensor += 0.2 * seeds.normal(tuple(tensor.shape), torch.float64, 7, i)
     return built
 
 
 def rows(model: Model | None = None) -> Tensor:
-    x = torch.rand(ROWS, WIDTH, generator=seeds.generator(3), dtype=torch.float64)
+    width = WIDTH if model is None else model.width
+    x = torch.rand(ROWS, width, generator=seeds.generator(3), dtype=torch.float64)
     counts = model is not None and model.generative.likelihood.kind == "multinomial"
     return (6 * x).floor() if counts else x
 
@@ -211,6 +228,48 @@ def test_step_of_every_hierarchy(hierarchy: str, update: str, encode: list[str])
     assert_learns_like_autograd(make(model=HIERARCHIES[hierarchy], encode=encode, update=update))
 
 
+@pytest.mark.parametrize("likelihood", LIKELIHOODS[:-1], ids=NAMES[:-1])
+@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("network", CONVOLUTIONS)
+def test_step_of_every_convolution(network: str, image: str, likelihood: Any) -> None:
+    convolution, encode = CONVOLUTIONS[network], ["data", "gradient", "error", "estimate"]
+    model = make(likelihood, convolution, shape=IMAGES[image], encoder=convolution, encode=encode)
+    assert_learns_like_autograd(model)
+    x, q = rows(model), somewhere()
+    signals = model.generative.signals(TORCH, model.theta.views, x, q, noise(0), SAMPLES, Wanted(True, False))
+    leaves = [part.clone().requires_grad_() for part in q]
+    expected = torch.autograd.grad(elbo_sum(model, model.theta.views, x, *leaves, t=0), leaves)
+    assert signals.gradient is not None
+    for got, want in zip(signals.gradient, expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "encode", [["data"], ["data", "gradient"], ["data", "error", "estimate"]], ids="+".join
+)
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
+def test_step_of_convolutions_in_a_hierarchy(
+    hierarchy: str, encode: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, image, network = HIERARCHIES[hierarchy], IMAGES["colour"], CONVOLUTIONS["two"]
+    levels = [{**level, "decoder": {"hidden": [7]}} for level in model["levels"]]
+    levels[0]["decoder"] = network
+    above = network if model.get("skip") else {"hidden": [6]}
+    networks = {"encoders": [network] + [above] * (len(levels) - 1)}
+    built = make(model={**model, "levels": levels}, shape=image, encode=encode, **networks)
+    assert_learns_like_autograd(built)
+    monkeypatch.setattr("closegap_core.inference.amortized.BACKWARD_ROWS", 1)
+    built = make(model={**model, "levels": levels}, shape=image, encode=encode, **networks)
+    assert_learns_like_autograd(built)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("network", CONVOLUTIONS)
+def test_a_row_under_convolutions_does_not_depend_on_its_batch(network: str, image: str) -> None:
+    convolution = CONVOLUTIONS[network]
+    assert_rows_are_independent(make(decoder=convolution, shape=IMAGES[image], encoder=convolution))
+
+
 @pytest.mark.parametrize("hierarchy", ["single", *HIERARCHIES])
 @pytest.mark.parametrize("goal", [Objective(0.3), Objective(1.0, 0.4), Objective(0.5, 0.2)], ids=str)
 def test_step_of_every_objective(goal: Objective, hierarchy: str) -> None:
@@ -314,7 +373,10 @@ def test_memory_is_constant_in_iterations(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("normalise", ["none", "layer", "log_sign"])
 @pytest.mark.parametrize("likelihood", ["bernoulli", *LIKELIHOODS[3:]], ids=["bernoulli", *NAMES[3:]])
 def test_a_row_does_not_depend_on_its_batch(likelihood: Any, encode: list[str], normalise: str) -> None:
-    model = make(likelihood, encode=encode, normalise=normalise)
+    assert_rows_are_independent(make(likelihood, encode=encode, normalise=normalise))
+
+
+def assert_rows_are_independent(model: Model) -> None:
     x = rows(model)
     shared = seeds.normal((SAMPLES, 1, LATENT), torch.float64, 1)
     together = model.infer(x, lambda t: shared)
@@ -328,9 +390,26 @@ def test_a_row_does_not_depend_on_its_batch(likelihood: Any, encode: list[str], 
 @pytest.mark.parametrize("goal", [ELBO, Objective(0.3)], ids=["elbo", "warm-up"])
 @pytest.mark.parametrize("kind", ["sgd", "momentum", "rmsprop", "adam", "natural"])
 def test_a_semi_amortized_step_is_the_gradient_through_the_refinement(kind: str, goal: Objective) -> None:
+    refiner = {"kind": kind, "learning_rate": 0.05}
+    assert_is_the_gradient_of_the_end(make(method="semi_amortized", iterations=3, refiner=refiner), goal)
+
+
+def test_a_semi_amortized_step_of_convolutions_is_the_gradient_through_the_refinement() -> None:
+    network, refiner = CONVOLUTIONS["two"], {"kind": "momentum", "learning_rate": 0.05}
+    model = make(
+        method="semi_amortized",
+        iterations=2,
+        refiner=refiner,
+        decoder=network,
+        encoder=network,
+        shape=IMAGES["colour"],
+    )
+    assert_is_the_gradient_of_the_end(model, ELBO)
+
+
+def assert_is_the_gradient_of_the_end(model: Model, goal: Objective) -> None:
     """Central differences of the last iterate's ELBO in every direction that is tried, theta and phi alike."""
-    model = make(method="semi_amortized", iterations=3, refiner={"kind": kind, "learning_rate": 0.05})
-    x = rows()
+    x = rows(model)
     model.learn(x, noise, 1.0, goal)
     for i, flat in enumerate((model.theta, model.phi)):
         for trial in range(3):

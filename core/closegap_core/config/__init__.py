@@ -12,7 +12,9 @@ from pydantic import BaseModel, Field, PositiveInt, model_validator
 from closegap_core.config.base import Config as Config
 from closegap_core.config.base import Seed as Seed
 from closegap_core.config.base import named
+from closegap_core.config.model import AnyNetworkConfig as AnyNetworkConfig
 from closegap_core.config.model import BernoulliConfig as BernoulliConfig
+from closegap_core.config.model import ConvolutionConfig as ConvolutionConfig
 from closegap_core.config.model import DequantisedConfig as DequantisedConfig
 from closegap_core.config.model import GaussianConfig as GaussianConfig
 from closegap_core.config.model import LevelConfig as LevelConfig
@@ -71,7 +73,7 @@ Samples = Annotated[int, Field(ge=1, le=10_000, description="Monte-Carlo samples
 
 
 Encoders = Annotated[
-    tuple[NetworkConfig, ...] | None,
+    tuple[AnyNetworkConfig, ...] | None,
     Field(description="One network a level, nearest the data first, in place of `encoder`."),
 ]
 
@@ -80,7 +82,7 @@ class StandardConfig(Config):
     """The variational auto-encoder's encoder: x to q(z|x) in one pass (Kingma & Welling 2014)."""
 
     method: Literal["standard"] = "standard"
-    encoder: NetworkConfig = NetworkConfig()
+    encoder: AnyNetworkConfig = NetworkConfig()
     encoders: Encoders = None
     samples: Samples = 1
 
@@ -98,7 +100,7 @@ class IterativeConfig(Config):
         "layer", description="How gradients and errors are scaled, each block of each row by itself."
     )
     update: Literal["direct", "additive", "gated", "learned_sgd", "natural"] = "gated"
-    encoder: NetworkConfig = NetworkConfig(connection="highway")
+    encoder: AnyNetworkConfig = NetworkConfig(connection="highway")
     encoders: Encoders = None
     iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
         5, description="Inference iterations T in training."
@@ -154,7 +156,7 @@ class HybridConfig(Config):
     """An encoder's proposal refined for each batch; the encoder learns at its own output (Krishnan et al. 2018)."""
 
     method: Literal["hybrid"] = "hybrid"
-    encoder: NetworkConfig = NetworkConfig()
+    encoder: AnyNetworkConfig = NetworkConfig()
     encoders: Encoders = None
     iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="Steps on q for each batch.")
     refiner: Refiner = RefinerConfig(learning_rate=0.01)
@@ -165,7 +167,7 @@ class SemiAmortizedConfig(Config):
     """An encoder's proposal refined, and learned from through the refinement (Kim et al. 2018)."""
 
     method: Literal["semi_amortized"] = "semi_amortized"
-    encoder: NetworkConfig = NetworkConfig()
+    encoder: AnyNetworkConfig = NetworkConfig()
     encoders: Encoders = None
     iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
         5, description="Steps that are differentiated through."
@@ -333,6 +335,21 @@ class TrainConfig(Config):
             raise ValueError(
                 f"inference.encoders has {len(encoders)} networks for {len(self.model.levels)} levels; give one a level"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _convolutions_see_the_data(self) -> TrainConfig:
+        if isinstance(self.inference, SviConfig):
+            return self
+        networks = self.inference.encoders or (self.inference.encoder,) * len(self.model.levels)
+        encodes = self.inference.encode if isinstance(self.inference, IterativeConfig) else ("data",)
+        for number, network in enumerate(networks, start=1):
+            sees_data = "data" in encodes and (number == 1 or self.model.skip)
+            if network.kind == "convolution" and not sees_data:
+                raise ValueError(
+                    f"the encoder of level {number} does not see the data (encode is {list(encodes)}, skip is "
+                    f"{self.model.skip}): it cannot be a convolution; add data to encode, or give encoders one a level"
+                )
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
@@ -19,3 +19,12 @@ class Config(BaseModel):
 def named(field: str) -> BeforeValidator:
     """Let a bare string stand for an object with only its discriminator: `bernoulli` is `{kind: bernoulli}`."""
     return BeforeValidator(lambda value: {field: value} if isinstance(value, str) else value)
+
+
+def assumed(field: str, tag: str) -> BeforeValidator:
+    """Let an object without its discriminator be of the kind `tag`."""
+
+    def complete(value: Any) -> Any:
+        return {field: tag, **value} if isinstance(value, dict) else value
+
+    return BeforeValidator(complete)

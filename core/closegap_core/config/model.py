@@ -6,15 +6,56 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from closegap_core.config.base import Config, Widths, named
+from closegap_core.config.base import Config, Widths, assumed, named
+
+Activation = Literal["elu", "relu", "tanh", "sigmoid", "leaky_relu"]
+Connection = Annotated[
+    Literal["sequential", "residual", "highway"], Field(description="Of fully connected layers.")
+]
 
 
 class NetworkConfig(Config):
     """A fully connected network."""
 
+    kind: Literal["mlp"] = "mlp"
     hidden: Widths = Field((512, 512), description="Widths of the hidden layers; empty is one linear map.")
-    activation: Literal["elu", "relu", "tanh", "sigmoid", "leaky_relu"] = "elu"
-    connection: Literal["sequential", "residual", "highway"] = "sequential"
+    activation: Activation = "elu"
+    connection: Connection = "sequential"
+
+
+class ConvolutionConfig(Config):
+    """Strided convolutions between images and fully connected layers, one written for encoder and decoder alike.
+
+    An encoder's convolutions see the data only: gradients, errors and estimates enter at the first fully connected
+    layer. A decoder runs the same layers backwards, from fully connected ones to transposed convolutions.
+    """
+
+    kind: Literal["convolution"] = "convolution"
+    channels: Widths = Field(
+        (32, 64), min_length=1, description="Of each layer, nearest the image first; each divides its sides."
+    )
+    kernel: PositiveInt = Field(4, description="Side of the square kernels; stride plus an even number.")
+    stride: PositiveInt = Field(2, description="Each layer divides height and width by it, without a rest.")
+    hidden: Widths = Field((256,), description="Widths of the fully connected layers, from input to output.")
+    activation: Activation = "elu"
+    connection: Connection = "sequential"
+
+    @model_validator(mode="after")
+    def _kernel_fits_stride(self) -> ConvolutionConfig:
+        rest = self.kernel - self.stride
+        if rest < 0 or rest % 2:
+            raise ValueError(
+                f"kernel is {self.kernel} and stride {self.stride}; the kernel must be the stride plus an even "
+                f"number, such as {self.stride + 2}, so that each layer divides the sides exactly"
+            )
+        return self
+
+
+AnyNetworkConfig = Annotated[
+    NetworkConfig | ConvolutionConfig,
+    Field(discriminator="kind", json_schema_extra={"assumed": "mlp"}),
+    assumed("kind", "mlp"),
+]
 
 
 class BernoulliConfig(Config):
@@ -76,7 +117,7 @@ class LevelConfig(Config):
     """One latent level, nearest to the data first. Its decoder gives the level below, or the data."""
 
     latent: PositiveInt = Field(description="Number of latent dimensions Z of the level.")
-    decoder: NetworkConfig = NetworkConfig()
+    decoder: AnyNetworkConfig = NetworkConfig()
     units: Annotated[int, Field(ge=0, le=100_000)] = Field(
         0, description="Deterministic units beside z, in decoder and encoder; none at the top."
     )
@@ -99,4 +140,14 @@ class ModelConfig(Config):
     def _top_has_no_units(self) -> ModelConfig:
         if self.levels[-1].units:
             raise ValueError(f"the top level cannot have deterministic units, it has {self.levels[-1].units}")
+        return self
+
+    @model_validator(mode="after")
+    def _only_images_come_from_convolutions(self) -> ModelConfig:
+        for number, level in enumerate(self.levels[1:], start=2):
+            if level.decoder.kind == "convolution":
+                raise ValueError(
+                    f"the decoder of level {number} gives latents, not an image: it cannot be a convolution; "
+                    "only that of level 1 can"
+                )
         return self

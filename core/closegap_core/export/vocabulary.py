@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
 from onnx import TensorProto
 
 from closegap_core.export.graph import Graph, Symbol
+from closegap_core.ops import Window
 
 
 @final
@@ -23,6 +25,39 @@ class OnnxOps:
 
     def matmul(self, a: Symbol, weight: Symbol) -> Symbol:
         return self.graph.emit("Gemm", [a, weight], self.graph.shape(weight)[1])
+
+    def conv(self, h: Symbol, weight: Symbol, bias: Symbol | None, window: Window) -> Symbol:
+        return self._convolve("Conv", h, weight, bias, window, window.outer, window.inner)
+
+    def conv_transpose(self, a: Symbol, weight: Symbol, bias: Symbol | None, window: Window) -> Symbol:
+        return self._convolve("ConvTranspose", a, weight, bias, window, window.inner, window.outer)
+
+    def _convolve(
+        self,
+        operator: str,
+        a: Symbol,
+        weight: Symbol,
+        bias: Symbol | None,
+        window: Window,
+        before: tuple[int, int, int],
+        after: tuple[int, int, int],
+    ) -> Symbol:
+        image = self.graph.emit("Reshape", [a, self.graph.integers([-1, *before])], before[-1])
+        convolved = self.graph.emit(
+            operator,
+            [image, weight] if bias is None else [image, weight, bias],
+            after[-1],
+            kernel_shape=[window.kernel] * 2,
+            strides=[window.stride] * 2,
+            pads=[window.padding] * 4,
+        )
+        values = math.prod(after)
+        return self.graph.emit("Reshape", [convolved, self.graph.integers([-1, values])], values)
+
+    def transpose(self, a: Symbol, height: int, width: int) -> Symbol:
+        blocks = self.graph.emit("Reshape", [a, self.graph.integers([-1, height, width])], width)
+        turned = self.graph.emit("Transpose", [blocks], height, perm=[0, 2, 1])
+        return self.graph.emit("Reshape", [turned, self.graph.integers([-1, a.last])], a.width)
 
     def exp(self, a: Symbol) -> Symbol:
         return self.graph.unary("Exp", a)

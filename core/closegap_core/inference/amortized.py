@@ -182,7 +182,7 @@ class Amortized(InferenceMethod):
         gradient = _join([learned.gradient for learned in kept])
         means, log_vars = split(TORCH, gradient.mean), split(TORCH, gradient.log_var)
         returned: list[Tensor | None] = [None] * len(self.levels)
-        seen = [self.inputs.apply(TORCH, phi, x)] if self.sees_data else []
+        seen = self.inputs.apply(TORCH, phi, x) if self.sees_data else x
         for level in reversed(self.levels):
             steps = [learned.iteration.levels[level.level] for learned in kept]
             mean, units = means[level.level], None
@@ -200,7 +200,9 @@ class Amortized(InferenceMethod):
             d_input, deltas = level.network.backward(
                 TORCH, phi, tapes, delta, to_input=bool(level.upward_from)
             )
-            level.network.accumulate(grads, tapes, deltas, scale, seen if level.sees_data else [])
+            level.network.accumulate(grads, tapes, deltas, scale)
+            if level.sees_data:
+                level.network.accumulate_partial(phi, grads, 0, seen, deltas[0], scale)
             self._hand_down(level, d_input, returned)
 
     @staticmethod

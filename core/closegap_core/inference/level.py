@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
 
-from closegap_core.config import IterativeConfig, NetworkConfig
+from closegap_core.config import AnyNetworkConfig, IterativeConfig
 from closegap_core.generative import Signals
 from closegap_core.hierarchy import Hierarchy
-from closegap_core.networks import Network, Tape
+from closegap_core.networks import Tape, encoder
 from closegap_core.normalisation import NORMALISATIONS
 from closegap_core.ops import Ops, Value
 from closegap_core.posterior import Posterior
@@ -51,7 +51,7 @@ class LevelEncoder:
     """Structure only. `level` counts from 0, nearest the data."""
 
     def __init__(
-        self, config: IterativeConfig, network: NetworkConfig, hierarchy: Hierarchy, level: int
+        self, config: IterativeConfig, network: AnyNetworkConfig, hierarchy: Hierarchy, level: int
     ) -> None:
         self.level, self.latent, self.units = level, hierarchy.latents[level], hierarchy.units[level]
         self.encodes = frozenset(config.encode)
@@ -61,12 +61,13 @@ class LevelEncoder:
         self.upward_from = self._lower_levels(hierarchy) if "data" in self.encodes else ()
         self.upward_widths = [hierarchy.latents[i] + hierarchy.units[i] for i in self.upward_from]
         data = hierarchy.width * self.sees_data
-        self.network = Network(
+        self.network = encoder(
             f"encoder.{level + 1}",
             network,
             (data, self._varying(hierarchy)),
             self.rule.heads * self.latent + self.units,
             self.rule.heads,
+            hierarchy.shape,
         )
 
     def _lower_levels(self, hierarchy: Hierarchy) -> tuple[int, ...]:

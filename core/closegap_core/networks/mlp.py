@@ -10,24 +10,15 @@ Shapes: R rows, I inputs, H hidden width, k blocks. What a layer keeps for its b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, final
+from typing import final
 
-import torch
 from torch import Tensor
 
 from closegap_core.activations import ACTIVATIONS, Activation
 from closegap_core.config import NetworkConfig
+from closegap_core.networks.base import Network, Tape
 from closegap_core.ops import Ops, Value
 from closegap_core.parameters import Shape, glorot
-
-
-class Tape(NamedTuple):
-    """What one layer kept: its input (R, I), and candidate, gate and carried value (R, H) where it has them."""
-
-    input: Value
-    candidate: Value
-    gate: Value | None
-    carry: Value | None
 
 
 @final
@@ -70,7 +61,7 @@ class Layer:
 
 
 @final
-class Network:
+class Mlp(Network):
     """Hidden layers and a packed linear output of `outputs` blocks-wide heads.
 
     `inputs` are the widths of its input groups: the first layer has one weight a group, so that a group which does
@@ -90,7 +81,6 @@ class Network:
         self.output_inputs = widths[-1]
 
     def shapes(self) -> list[Shape]:
-        """Names, shapes and initial bounds of all parameters; biases start at zero."""
         shapes: list[Shape] = []
         for i, layer in enumerate(self.layers):
             groups = self.inputs if i == 0 else (layer.inputs,)
@@ -107,18 +97,19 @@ class Network:
         ]
         return [*weights, Shape(f"{name}.bias", (outputs,))]
 
+    def first_weight(self, group: int) -> str:
+        """The name of the weight that an input group meets first."""
+        return weight_name(self._first(), group, len(self.inputs))
+
     def _first(self) -> str:
         return self.layers[0].name if self.layers else self.output_name
 
     def partial(self, ops: Ops, params: Mapping[str, Value], group: int, h: Value) -> Value:
-        """The bias and one input group's share of the first layer's pre-activations: (R, I_g) -> (R, k H)."""
-        first = self._first()
-        return ops.linear(h, params[weight_name(first, group, len(self.inputs))], params[f"{first}.bias"])
+        return ops.linear(h, params[self.first_weight(group)], params[f"{self._first()}.bias"])
 
     def forward(
         self, ops: Ops, params: Mapping[str, Value], h: Value | None, partial: Value | None = None
     ) -> tuple[Value, list[Tape]]:
-        """Output (R, outputs) and the tapes. `h` is the last input group; `partial` what `partial()` gave before."""
         tapes: list[Tape] = []
         for i, layer in enumerate(self.layers):
             pre = self._pre(ops, params, layer.name, h, partial, i)
@@ -148,7 +139,6 @@ class Network:
     def backward(
         self, ops: Ops, params: Mapping[str, Value], tapes: Sequence[Tape], d: Value, to_input: bool = True
     ) -> tuple[Value | None, list[Value]]:
-        """Gradient at the output (R, outputs) -> gradient at the last input group, and each layer's packed delta."""
         deltas = [d]
         if self.layers:
             d = ops.matmul(d, params[f"{self.output_name}.weight"])
@@ -162,8 +152,7 @@ class Network:
         deltas.reverse()
         if not to_input:
             return None, deltas
-        first = weight_name(self._first(), len(self.inputs) - 1, len(self.inputs))
-        return ops.matmul(deltas[0], params[first]), deltas
+        return ops.matmul(deltas[0], params[self.first_weight(len(self.inputs) - 1)]), deltas
 
     def accumulate(
         self,
@@ -171,32 +160,31 @@ class Network:
         tapes: Sequence[Tape],
         deltas: Sequence[Tensor],
         scale: float,
-        constants: Sequence[Tensor] = (),
     ) -> None:
-        """Add scale * the parameters' gradients to `grads`: delta^T input for weights, delta summed for biases.
-
-        `constants` are the first layer's unchanging input groups (B, I_g); R is then a multiple of B.
-        """
         names = [layer.name for layer in self.layers] + [self.output_name]
         for i, (name, tape, delta) in enumerate(zip(names, tapes, deltas, strict=True)):
             grads[f"{name}.bias"].add_(delta.sum(0), alpha=scale)
             groups = len(self.inputs) if i == 0 else 1
             if tape.input is not None:
                 grads[weight_name(name, groups - 1, groups)].addmm_(delta.t(), tape.input, alpha=scale)
-        for group, rows in enumerate(constants):
-            shared = deltas[0].view(-1, rows.shape[0], deltas[0].shape[-1]).sum(0)
-            grads[weight_name(names[0], group, len(self.inputs))].addmm_(shared.t(), rows, alpha=scale)
+
+    def accumulate_partial(
+        self,
+        params: Mapping[str, Tensor],
+        grads: Mapping[str, Tensor],
+        group: int,
+        h: Tensor,
+        delta: Tensor,
+        scale: float,
+    ) -> None:
+        grads[self.first_weight(group)].addmm_(shared(delta, h.shape[0]).t(), h, alpha=scale)
+
+
+def shared(delta: Tensor, count: int) -> Tensor:
+    """(T B, D) -> (B, D), B = count: summed over the iterations that saw the same rows."""
+    return delta.view(-1, count, delta.shape[-1]).sum(0)
 
 
 def weight_name(layer: str, group: int, groups: int) -> str:
     """`layer.weight`, or `layer.weight_0`, `layer.weight_1`, … for a first layer of several input groups."""
     return f"{layer}.weight" if groups == 1 else f"{layer}.weight_{group}"
-
-
-def stack(tapes: Sequence[Sequence[Tape]]) -> list[Tape]:
-    """The tapes of T iterations (B rows each) as tapes of one pass over T B rows, iteration-major."""
-
-    def join(values: Sequence[Value | None]) -> Value | None:
-        return None if values[0] is None else torch.cat([v for v in values if v is not None])
-
-    return [Tape(*(join(parts) for parts in zip(*layer, strict=True))) for layer in zip(*tapes, strict=True)]

@@ -144,6 +144,27 @@ def test_a_huge_text_is_refused_before_it_is_read() -> None:
 # --- fields ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("network", "path", "accepted"),
+    [
+        ({"activation": "eluu"}, "activation", "one of elu, relu, tanh, sigmoid, leaky_relu"),
+        ({"kind": "mlp", "widths": [3]}, "widths", "the fields activation, connection, hidden, kind"),
+        ({"kind": "convolution", "kernel": "big"}, "kernel", "integer > 0"),
+        ({"kind": "convolutoin"}, "", "kind: one of convolution, mlp"),
+        ({"channels": [8]}, "channels", "the fields activation, connection, hidden, kind"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_in_a_network_is_found_whether_it_gives_its_kind_or_not(
+    network: dict[str, Any], path: str, accepted: str
+) -> None:
+    model = {"likelihood": "bernoulli", "levels": [{"latent": 2, "decoder": network}]}
+    spec = {"kind": "train", "data": {"source": "digits"}, "model": model, "inference": "standard"}
+    [problem] = _problems(spec)
+    assert problem.path == ".".join(filter(None, ("model.levels[0].decoder", path)))
+    assert problem.accepted == accepted
+
+
 def test_all_errors_come_at_once_with_path_value_and_what_is_accepted() -> None:
     bad = {
         "kind": "train",

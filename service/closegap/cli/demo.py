@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Sequence
@@ -165,7 +166,7 @@ def _show(summary: dict[str, Any], out: Path, folder: Path) -> None:
     for table in tables(summary):
         output.data().print(table)
     output.line(_reading(summary))
-    home = f"CLOSEGAP_HOME={folder / 'home'}"
+    home = f"CLOSEGAP_HOME={shlex.quote(str(folder / 'home'))}"
     output.line(f"report   {out / 'report.html'}")
     output.line(f"figures  {out / 'summary.json'}")
     output.line(f"models   {folder / 'home' / 'storage'}")

@@ -170,7 +170,7 @@ def test_tasks_do_what_inline_work_does(
 
 SWEEP: dict[str, Any] = {
     "kind": "sweep",
-    "train": {name: TRAIN[name] for name in ("data", "model", "inference")} | {"training": {"epochs": 300}},
+    "train": {name: TRAIN[name] for name in ("data", "model", "inference")} | {"training": {"epochs": 120}},
     "space": {"training.learning_rate": {"grid": [1e-3, 1e-2]}, "inference.iterations": {"grid": [1, 2]}},
     "scheduler": {"kind": "none"},
     "concurrent": 2,
@@ -198,9 +198,9 @@ def test_a_sweep_whose_driver_is_killed_and_then_drained_goes_on_with_its_trials
 
     job = submit(SWEEP)
     worker = start()
-    until(lambda: max(reached(1), default=0) >= 20, SOON)
+    until(lambda: max(reached(1), default=0) > 10, SOON)
     worker.attempt().kill()
-    until(lambda: max(reached(2), default=0) >= 60, SOON)
+    until(lambda: max(reached(2), default=0) >= 40, SOON)
     worker.kill(signal.SIGTERM)
     assert worker.end() == 0
     assert queue.get(job.id).state is State.QUEUED
@@ -208,8 +208,8 @@ def test_a_sweep_whose_driver_is_killed_and_then_drained_goes_on_with_its_trials
     done = over(job, State.SUCCEEDED, SOON)
     assert done.attempt == 3
     assert done.retries_spent == {"infrastructure": 1, "preempted": 1}
-    assert min(reached(2)) >= 15, "the second attempt began the trial anew"
-    assert min(reached(3), default=300) >= 60, "the third attempt began the trial anew"
+    assert min(reached(2)) > 8, "the second attempt began the trial anew"
+    assert min(reached(3), default=120) >= 40, "the third attempt began the trial anew"
     store = ArtifactStore(settings.storage)
     table = json.loads(store.open(done.outputs["sweep"]).file("trials.json").read_text())
     assert [trial["params"]["inference.iterations"] for trial in table] == [1, 1, 2, 2]
@@ -221,7 +221,7 @@ def test_a_sweep_whose_driver_is_killed_and_then_drained_goes_on_with_its_trials
     mine = fitted(config, tmp_path)
     assert store.open(done.outputs["model"]).file("weights.safetensors").read_bytes() == mine.weights
     assert done.progress is not None
-    assert (done.progress.done, done.progress.total) == (1200, 1200)
+    assert (done.progress.done, done.progress.total) == (480, 480)
     assert not (settings.home / "tune" / job.id).exists()
     assert is_empty(cluster)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from closegap import spec
 from closegap.artifacts import ArtifactStore
@@ -231,21 +230,19 @@ def kill_store(settings: Settings) -> None:
     psutil.Process(pid).kill()
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"data": {"source": "digits-9000"}}, "digits-9000"),
-        ({"data": {"source": "/etc/passwd"}}, "/etc/passwd"),
-        ({"training": {"epochs": 1, "batch_size": 100_000}}, "batch_size"),
-    ],
-)
-def test_bad_input_fails_once_with_its_reason(
-    start: Start, submit: Submit, over: Over, fields: dict[str, Any], said: str
-) -> None:
-    job = submit({**TRAIN, **fields})
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"data": {"source": "digits-9000"}}, "digits-9000"),
+    ({"data": {"source": "/etc/passwd"}}, "/etc/passwd"),
+    ({"training": {"epochs": 1, "batch_size": 100_000}}, "batch_size"),
+]
+
+
+def test_bad_input_fails_once_with_its_reason(start: Start, submit: Submit, over: Over) -> None:
+    jobs = [(submit({**TRAIN, **fields}), said) for fields, said in BAD]
     start("--until-idle")
-    failed = over(job, State.FAILED)
-    assert failed.attempt == 1
-    assert failed.error is not None
-    assert failed.error.failure == "user"
-    assert said in failed.error.message
+    for job, said in jobs:
+        failed = over(job, State.FAILED)
+        assert failed.attempt == 1
+        assert failed.error is not None
+        assert failed.error.failure == "user"
+        assert said in failed.error.message

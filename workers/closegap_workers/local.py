@@ -48,13 +48,14 @@ class Local:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         adopt_orphans()
+        ordered = list(_ordered(wanted))
         keeper, variables = None, {}
         ends = []
         try:
             if any(spec.resources.workers > 0 or isinstance(spec, SweepSpec) for spec in wanted):
                 keeper = Keeper(self._settings.home, self._settings.ray_address)
                 variables = keeper.ready(lambda: self._signals > 0).variables()
-            for name, spec in _ordered(wanted):
+            for name, spec in ordered:
                 ends.append(self._job(name, spec, variables))
         finally:
             if keeper is not None:

@@ -6,6 +6,7 @@ it pickles, is kept in the worker's private home only, to be restored after the 
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from contextvars import ContextVar
@@ -32,6 +33,8 @@ RESTARTS = 2
 """How often Ray starts a trial again after its process died."""
 STOP_SECONDS = 20.0
 """How long trials may take over their checkpoints when the sweep is to stop."""
+RECORD = 1.0
+"""Seconds between two records of a trial that goes on; what it can lose is a number, its checkpoint is core's."""
 _NAME = "sweep"
 _BOARD: ContextVar[Board] = ContextVar("board")
 """For Tune's callback, which Tune pickles: a restored one could not hold on to the board of this attempt."""
@@ -133,6 +136,7 @@ class TrialChannel(Channel):
 
     def __init__(self, remote: Remote, trial: Trial, folder: Path) -> None:
         self._remote, self._trial, self._folder = remote, trial, folder
+        self._written = -math.inf
 
     def put(self, event: Event) -> None:
         if event["type"] == "epoch":
@@ -141,9 +145,11 @@ class TrialChannel(Channel):
             tune.report({"epoch": event["epoch"], "elbo": value})
 
     def say(self, **changes: Any) -> None:
-        """Record a change of the trial, then tell of it."""
+        """Record a change of the trial, then tell of it; epochs are recorded once a second, states at once."""
         self._trial = replace(self._trial, **changes)
-        self._trial.write(self._folder)
+        if "state" in changes or time.monotonic() > self._written + RECORD:
+            self._trial.write(self._folder)
+            self._written = time.monotonic()
         self._remote.put(self._trial.event())
 
     def stopped(self) -> bool:

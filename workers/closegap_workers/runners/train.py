@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import final
-
-import torch
+from typing import TYPE_CHECKING, final
 
 from closegap.kinds import TrainSpec
 from closegap_core.config import TrainConfig
 from closegap_core.data import load
-from closegap_core.fit import Stopped, finish, fit
-from closegap_core.group import Group
 from closegap_workers.channel import Channel
 from closegap_workers.runners.runner import Context, Product, Result, Runner, Task
+
+if TYPE_CHECKING:
+    from closegap_core.group import Group
 
 
 @final
@@ -27,6 +26,11 @@ class TrainRunner(Runner):
         return train_task(context, context.spec.config, context.work / "checkpoints", context.stage())
 
     def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
+        # Imported where the work is: the attempt itself starts sooner without torch.
+        import torch
+
+        from closegap_core.fit import Stopped, finish, fit
+
         config = TrainConfig.model_validate(task["config"])
         dataset = load(config.data, config.model.likelihood.kind, [Path(root) for root in task["roots"]])
         checkpoints = Path(task["checkpoints"])

@@ -16,8 +16,8 @@ setup: ## make .venv and install everything from the constraints (quick when up 
 demo: setup ## the main job on real images, end to end; results in ./demo (DEMO="--out DIR" passes options)
 	.venv/bin/closegap demo $(DEMO)
 
-test: setup ## all tests (TESTS="tests/core -k elbo" narrows them)
-	$(ONE_THREAD) .venv/bin/python -m pytest $(or $(TESTS),tests)
+test: setup ## all tests, in two processes (TESTS="tests/core -k elbo" narrows them)
+	$(ONE_THREAD) .venv/bin/python -m pytest -n 2 --dist loadgroup $(or $(TESTS),tests)
 
 check: setup ## format, lint, types, architecture tests; changes nothing
 	.venv/bin/python -m ruff format --check $(PYTHON_CODE)

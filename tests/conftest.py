@@ -23,6 +23,14 @@ for name in [name for name in os.environ if name.startswith("CLOSEGAP_") or name
     del os.environ[name]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process a file, and one for all that share the session's Ray; those, the longest, go first."""
+    for item in items:
+        workers = "workers" in item.path.parts
+        item.add_marker(pytest.mark.xdist_group("ray" if workers else item.path.name))
+    items.sort(key=lambda item: "workers" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def seeds() -> None:
     """Equal draws in every run; torch only where a test has imported it."""

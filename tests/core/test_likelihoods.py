@@ -195,12 +195,11 @@ def test_images_enter_an_encoder_centred() -> None:
     assert LIKELIHOODS["bernoulli"](None, WIDTH).inputs is CENTRED
 
 
-def test_counts_enter_an_encoder_as_tfidf(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_enter_an_encoder_as_tfidf() -> None:
     from sklearn.feature_extraction.text import TfidfTransformer
 
     counts = np.random.default_rng(0).poisson(0.4, (50, WIDTH)).astype(np.float32)
     counts[:, 3] = 0  # a word that no training document holds
-    monkeypatch.setattr("closegap_core.inputs.CHUNK_VALUES", 7 * WIDTH)
     statistics = {s.name: torch.zeros(s.size, dtype=torch.float64) for s in TERM_WEIGHTS.shapes(WIDTH)}
     TERM_WEIGHTS.fit(statistics, counts)
     reference = TfidfTransformer().fit(counts.astype(np.float64))

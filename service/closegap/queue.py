@@ -54,7 +54,9 @@ class Queue:
         The same `key` with the same specs gives the jobs of the first time. Raises SpecError (unknown needs or
         outputs), Conflict (the key was used for other specs), Refused (no worker could ever hold it).
         """
-        fleet.refuse_impossible(specs, self.workers())
+        # What is recorded already is given back, whatever workers there are by now.
+        if key is None or not self._records.used(key):
+            fleet.refuse_impossible(specs, self.workers())
         return self._submit(lambda: prepare(specs, self._records.kinds), key, actor)
 
     def retry(self, identifier: str, actor: str = "user") -> list[Job]:

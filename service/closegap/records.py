@@ -92,6 +92,11 @@ class Records:
             ids: Any = self._client.smembers(f"{self._root}:dependents:{identifier}")
         return sorted(self.read_all(sorted(ids)), key=lambda job: (job.created, job.id))
 
+    def used(self, key: str) -> bool:
+        """Whether a submission with this idempotency key is recorded."""
+        with speaking(self._client):
+            return bool(self._client.exists(f"{self._root}:key:{key}"))
+
     def place(self, identifier: str) -> int | None:
         """1 for the first in the line; None for one that is not in it."""
         with speaking(self._client):

@@ -136,9 +136,9 @@ def _client(settings: Settings, patience: float) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(address.socket), password=password, **options)
     try:
         return redis.Redis.from_url(settings.redis_url.get_secret_value(), **options)
-    except ValueError as error:
-        # The URL may hold a password: say only how it begins.
-        scheme = settings.redis_url.get_secret_value().partition("://")[0]
+    except ValueError:
+        # Neither the URL nor redis-py's words for it: a `/` in a password makes the password a "port" there.
         raise SettingsError(
-            f"CLOSEGAP_REDIS_URL begins with `{scheme}://`: {error}; accepted: redis://, rediss://, unix://"
-        ) from error
+            "CLOSEGAP_REDIS_URL is no URL of a store (not shown, for it may hold a password); "
+            "accepted: redis://, rediss://, unix://, special characters of a password as %XX"
+        ) from None

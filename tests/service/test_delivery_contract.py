@@ -109,6 +109,17 @@ def test_the_same_key_gives_the_same_jobs(queue: Queue, chain: list[Spec]) -> No
     assert [job.id for job in queue.submit(chain, key="other")] != [job.id for job in first]
 
 
+def test_the_same_key_gives_the_same_job_even_when_no_worker_could_hold_it_any_more(
+    queue: Queue, train: Train
+) -> None:
+    large = train(resources={"workers": 2, "cpus": 4})
+    [first] = queue.submit(large, key="k")
+    queue.heartbeat("small", ONE)
+    assert [job.id for job in queue.submit(large, key="k")] == [first.id]
+    with pytest.raises(Refused):
+        queue.submit(large, key="other")
+
+
 def test_the_same_key_with_another_spec_is_a_conflict(queue: Queue, train: Train) -> None:
     [first] = queue.submit(train(), key="k")
     with pytest.raises(Conflict, match=first.id):
@@ -204,6 +215,20 @@ def test_a_write_whose_answer_was_lost_may_be_sent_again(queue: Queue, train: Tr
         assert states == [
             event.data.get("to") for event in queue.events(claim.job.id) if event.type == "state"
         ]
+
+
+def test_a_claim_sent_again_after_its_lease_has_run_out_is_a_new_claim(
+    queue: Queue, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.submit(train())
+    # One token for all: the same claim, sent again.
+    monkeypatch.setattr("closegap.queue.secrets.token_hex", lambda size: "0" * 2 * size)
+    assert _claim(queue, 0.01).attempt == _claim(queue, 0.01).attempt == 1
+    time.sleep(0.02)
+    assert queue.reap()
+    again = _running(queue)
+    assert again.attempt == 2
+    queue.succeed(again.lease, {})
 
 
 # 4. A worker that dies in any window loses its lease within a stated time, and the job is run again … -------------

@@ -3,11 +3,9 @@
 -- ARGV[1] worker  ARGV[2] new token  ARGV[3] lease (ms)  ARGV[4] free cpus  ARGV[5] free gpus
 -- ARGV[6] JSON list of kinds, "" for all
 -- -> {ok, id, attempt} | {ok, "", bell, ms until something may change by itself or -1}
+-- Asked again after a lost answer. A lease that has run out meanwhile is nobody's any more: the worker gets another job.
 local asked = redis.call('GET', key('claim', ARGV[2]))
-if asked then
-  if get(asked, 'token') == ARGV[2] then return {'ok', asked, get(asked, 'attempt')} end
-  return {'lost', 'the claim on job ' .. asked .. ' has run out'}
-end
+if asked and get(asked, 'token') == ARGV[2] then return {'ok', asked, get(asked, 'attempt')} end
 reap()
 promote()
 

@@ -208,14 +208,17 @@ class GenerativeModel:
 
     def log_weights(self, theta: Mapping[str, Tensor], x: Tensor, q: Posterior, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z) in nats for z from q by noise (S, B, Z): (S, B) (Burda et al. 2016, eq. 8)."""
-        z = sample(TORCH, q, noise)
-        descent = self.hierarchy.descend(TORCH, theta, z, noise.shape[0])
+        return self.log_joint(theta, x, sample(TORCH, q, noise)) - log_density(noise, q.log_var)
+
+    def log_joint(self, theta: Mapping[str, Tensor], x: Tensor, z: Tensor) -> Tensor:
+        """log p(x, z) in nats: (S, B, Z) -> (S, B); differentiable in z."""
+        descent = self.hierarchy.descend(TORCH, theta, z, z.shape[0])
         total: Tensor = self.likelihood.log_likelihood(TORCH, theta, descent.out, x)
         for part, prior in zip(self.hierarchy.split(TORCH, z), descent.priors, strict=True):
             total = total + (
                 log_prior(part) if prior is None else log_normal(part, prior.mean, prior.log_var)
             )
-        return total - log_density(noise, q.log_var)
+        return total
 
     def likelihood_gradient(
         self, theta: Mapping[str, Tensor], x: Tensor, noise: Tensor

@@ -244,14 +244,26 @@ class AisConfig(Config):
     schedule: Literal["linear", "sigmoid"] = "sigmoid"
 
 
+class FlowConfig(Config):
+    """The local auxiliary flow of Cremer et al. 2018: couplings of (z, v) whose networks are each row's own."""
+
+    auxiliary: PositiveInt | None = Field(None, description="Dimensions of v; absent: as many as z.")
+    couplings: PositiveInt = Field(2, description="Coupling steps, each of v given z, then of z given v.")
+    hidden: PositiveInt = Field(50, description="Width of the hidden layer of each network.")
+    optimum: OptimumConfig = OptimumConfig(learning_rates=(0.02, 0.005, 0.001), samples=32)
+
+
 class GapConfig(Config):
     """The approximation, amortization and inference gap of Cremer, Li & Duvenaud 2018."""
 
     rows: PositiveInt = Field(100, description="Rows of each part that are measured.")
     parts: tuple[Literal["train", "valid", "test"], ...] = Field(("train", "test"), min_length=1)
-    elbo_samples: Samples = Field(1000, description="Draws of L[q] and L[q*].")
+    elbo_samples: Samples = Field(1000, description="Draws of L[q], L[q*] and the flow's.")
     importance_samples: PositiveInt = 5000
     optimum: OptimumConfig = OptimumConfig()
+    flow: FlowConfig | None = Field(
+        None, description="A richer family beside the diagonal Gaussian, in minutes. Null: not run."
+    )
     ais: AisConfig | None = Field(AisConfig(), description="Null: log p(x) by importance sampling alone.")
     certificate_rows: Annotated[int, Field(ge=0)] = Field(
         20, description="Simulated rows on which AIS is bounded from both sides; 0: no certificate."

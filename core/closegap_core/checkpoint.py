@@ -71,7 +71,9 @@ def load(path: Path) -> Checkpoint:
         state = json.loads((path / "state.json").read_text())
         payload = (path / "tensors.safetensors").read_bytes()
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read: {error}; remove it to go on from the checkpoint before it"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {path / 'state.json'} is not of format {FORMAT}")
     digest = hashlib.sha256(payload).hexdigest()

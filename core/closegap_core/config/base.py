@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
@@ -28,3 +29,9 @@ def assumed(field: str, tag: str) -> BeforeValidator:
         return {field: tag, **value} if isinstance(value, dict) else value
 
     return BeforeValidator(complete)
+
+
+def canonical(config: BaseModel | Any) -> str:
+    """JSON with sorted keys and no spaces: equal configurations give equal text."""
+    value = config.model_dump(mode="json") if isinstance(config, BaseModel) else config
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -187,7 +187,7 @@ def open_source(name: str, array: str | None, roots: Sequence[Path], path: str |
         return Source(name, PACKAGED[name]())
     if "/" in name or name.endswith(SUFFIXES):
         return Source(name, read_file(name, array, roots))
-    near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.5)
     meant = f"; did you mean {near[0]!r}?" if near else "."
     accepted = f"{', '.join(NAMES)}, or the path of a file ending in {', '.join(SUFFIXES)}"
     raise DataError(f"unknown data source {name!r}{meant} Accepted: {accepted}")

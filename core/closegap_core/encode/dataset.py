@@ -61,6 +61,7 @@ def encode_dataset(
     encoder = Encoder(encoder_path, config.threads)
     few = rows[:1] if isinstance(rows, Counts) else rows  # counts are what they must be
     check_rows(few, encoder.info, stored=True)
+    encoder.count(config.iterations)  # before the folder is claimed for settings that can never run
     if len(ids) != len(rows):
         raise EncodeError(f"{len(rows)} rows came with {len(ids)} ids")
     store = EncodingStore(folder, _identity(encoder_path, rows, ids, config, identity))

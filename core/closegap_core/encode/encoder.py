@@ -92,7 +92,7 @@ class Encoder:
         not fit the model, and when `iterations` mean nothing to it.
         """
         check_rows(x, self.info)
-        count = self._iterations(iterations)
+        count = self.count(iterations)
         if batch_size < 1:
             raise EncodeError(f"batch_size is {batch_size}; accepted is 1 or more")
         feeds = {} if self.info.iterations is None else {"iterations": np.array(count, np.int64)}
@@ -103,7 +103,8 @@ class Encoder:
         mean, log_var, elbo = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Encoding(mean, log_var, elbo, np.full(len(x), count, np.int32))
 
-    def _iterations(self, asked: int | None) -> int:
+    def count(self, asked: int | None) -> int:
+        """The iterations that `asked` comes to; None is the file's default. Raises EncodeError."""
         if self.info.iterations is None:
             if asked not in (None, 1):
                 raise EncodeError(f"iterations is {asked}, but a standard encoder is one pass; leave it out")

@@ -1,0 +1,86 @@
+"""How a trained model is measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from closegap_core.config.base import Config, Seed
+from closegap_core.config.inference import RefinerConfig, Samples
+
+
+class RefinementConfig(RefinerConfig):
+    """A refiner on each row's own q, the comparison curve of an evaluation."""
+
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = 100
+    learning_rate: float = Field(0.05, gt=0, le=10)
+    samples: Samples = 1
+
+
+class OptimumConfig(Config):
+    """Adam on each row's own q until it stops rising: the best member q* of the family."""
+
+    learning_rates: tuple[Annotated[float, Field(gt=0, le=10)], ...] = Field(
+        (0.05, 0.01, 0.002),
+        min_length=1,
+        description="One after the other, each until the bound stops rising.",
+    )
+    samples: Samples = 16
+    window: PositiveInt = Field(50, description="Steps over which the bound is averaged.")
+    patience: PositiveInt = Field(3, description="Windows without a rise before the next rate.")
+    max_steps: PositiveInt = Field(5000, description="In all; reached: the report says not converged.")
+
+
+class AisConfig(Config):
+    """Annealed importance sampling with Hamiltonian transitions (Neal 2001; Wu et al. 2017)."""
+
+    chains: PositiveInt = 16
+    temperatures: PositiveInt = 1000
+    leapfrogs: PositiveInt = 10
+    schedule: Literal["linear", "sigmoid"] = "sigmoid"
+
+
+class FlowConfig(Config):
+    """The local auxiliary flow of Cremer et al. 2018: couplings of (z, v) whose networks are each row's own."""
+
+    auxiliary: PositiveInt | None = Field(None, description="Dimensions of v; absent: as many as z.")
+    couplings: PositiveInt = Field(2, description="Coupling steps, each of v given z, then of z given v.")
+    hidden: PositiveInt = Field(50, description="Width of the hidden layer of each network.")
+    optimum: OptimumConfig = OptimumConfig(learning_rates=(0.02, 0.005, 0.001), samples=32)
+
+
+class GapConfig(Config):
+    """The approximation, amortization and inference gap of Cremer, Li & Duvenaud 2018."""
+
+    rows: PositiveInt = Field(100, description="Rows of each part that are measured.")
+    parts: tuple[Literal["train", "valid", "test"], ...] = Field(("train", "test"), min_length=1)
+    elbo_samples: Samples = Field(1000, description="Draws of L[q], L[q*] and the flow's.")
+    importance_samples: PositiveInt = 5000
+    optimum: OptimumConfig = OptimumConfig()
+    flow: FlowConfig | None = Field(
+        None, description="A richer family beside the diagonal Gaussian, in minutes. Null: not run."
+    )
+    ais: AisConfig | None = Field(AisConfig(), description="Null: log p(x) by importance sampling alone.")
+    certificate_rows: Annotated[int, Field(ge=0)] = Field(
+        20, description="Simulated rows on which AIS is bounded from both sides; 0: no certificate."
+    )
+
+
+class EvaluationConfig(Config):
+    """How a trained model is measured on its test rows."""
+
+    part: Literal["valid", "test"] = "test"
+    rows: PositiveInt | None = Field(None, description="Only the first so many rows; absent: all.")
+    iterations: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="Inference iterations T; absent: as trained. The curve goes on to twice as many."
+    )
+    samples: Samples = Field(10, description="Samples of each reported ELBO.")
+    importance_samples: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        500, description="K of the IWAE bound."
+    )
+    refinement: RefinementConfig | None = Field(RefinementConfig(), description="Adam on q; null: not run.")
+    gaps: GapConfig | None = Field(None, description="The gap report; minutes to hours. Null: not run.")
+    batch_size: PositiveInt = 250
+    seed: Seed = 0
+    threads: PositiveInt = 1

@@ -1,0 +1,81 @@
+"""How a model learns."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from closegap_core.config.base import Config, Seed
+from closegap_core.config.data import DataConfig
+from closegap_core.config.inference import InferenceConfig, IterativeConfig, SviConfig
+from closegap_core.config.model import ModelConfig
+
+
+class TrainingConfig(Config):
+    """Joint training of decoder (theta) and inference model (phi) by Adam."""
+
+    epochs: PositiveInt = 40
+    batch_size: PositiveInt = Field(64, description="Rows a step, over all ranks together.")
+    learning_rate: float = Field(2e-4, gt=0, le=1)
+    learning_rate_decay: float = Field(1.0, gt=0, le=1, description="Factor after each epoch.")
+    seed: Seed = 0
+    keep: Literal["best", "last"] = Field(
+        "best", description="Weights kept: of the best validation ELBO, or the last."
+    )
+    kl_warmup: float = Field(
+        0.0,
+        ge=0,
+        description="Epochs over which the weight of the KL rises linearly from 0 to 1, signals included.",
+    )
+    free_bits: float = Field(
+        0.0, ge=0, le=100, description="Nats of each row's KL in each latent dimension that cost nothing."
+    )
+    encoder_steps: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1,
+        description="Steps of the encoder for each batch; only at the last of them the decoder makes one too.",
+    )
+    checkpoint_every: PositiveInt = Field(1, description="Epochs between checkpoints.")
+    threads: PositiveInt = Field(1, description="CPU threads of a rank.")
+
+
+class TrainConfig(Config):
+    """All that decides a trained model: two runs with equal values (and versions) give equal weights."""
+
+    data: DataConfig
+    model: ModelConfig
+    inference: InferenceConfig
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _encoder_steps_need_an_encoder(self) -> TrainConfig:
+        if isinstance(self.inference, SviConfig) and self.training.encoder_steps > 1:
+            steps = self.training.encoder_steps
+            raise ValueError(
+                f"training.encoder_steps is {steps}, but inference method svi has no encoder; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_encoder_a_level(self) -> TrainConfig:
+        encoders = None if isinstance(self.inference, SviConfig) else self.inference.encoders
+        if encoders is not None and len(encoders) != len(self.model.levels):
+            raise ValueError(
+                f"inference.encoders has {len(encoders)} networks for {len(self.model.levels)} levels; give one a level"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _convolutions_see_the_data(self) -> TrainConfig:
+        if isinstance(self.inference, SviConfig):
+            return self
+        networks = self.inference.encoders or (self.inference.encoder,) * len(self.model.levels)
+        encodes = self.inference.encode if isinstance(self.inference, IterativeConfig) else ("data",)
+        for number, network in enumerate(networks, start=1):
+            sees_data = "data" in encodes and (number == 1 or self.model.skip)
+            if network.kind == "convolution" and not sees_data:
+                raise ValueError(
+                    f"the encoder of level {number} does not see the data (encode is {list(encodes)}, skip is "
+                    f"{self.model.skip}): it cannot be a convolution; add data to encode, or give encoders one a level"
+                )
+        return self

@@ -165,9 +165,12 @@ def _create(file: Path, text: str) -> bool:
 def _read(file: Path) -> Version:
     try:
         return Version.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise StorageError(f"{file} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"] for problem in error.errors(include_url=False))
         raise StorageError(
-            f"{file} is no version of a model: {error}; remove it and rebuild the registry"
+            f"{file} is no version of a model: {problems}; remove it, then `closegap models --rebuild`"
         ) from error
 
 

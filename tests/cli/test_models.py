@@ -90,6 +90,9 @@ def test_models_lists_versions_and_one_model(closegap: Command, registered: tupl
     for reference in ("small-onnx", "small-onnx/1", registered[1], registered[1][:17]):
         assert closegap("models", reference, "--json").json["digest"] == registered[1]
     assert "encoder.onnx" in closegap("models", "small-onnx").out
+    assert {line.split()[2] for line in said.out.splitlines()[1:]} == {
+        model["job"] for model in listed.values()
+    }
 
 
 def test_models_of_an_empty_registry_and_unknown_ones(closegap: Command) -> None:
@@ -171,6 +174,7 @@ def test_encode_tells_what_is_wrong(
     (place / "cut.onnx").write_bytes((made[1] / "encoder.onnx").read_bytes()[:1000])
     said = closegap("encode", *arguments)
     assert (said.code, message in said.err) == (code, True), said.err
+    assert not (place / "out").exists()
 
 
 def test_encode_refuses_to_mix_with_a_diff(

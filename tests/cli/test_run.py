@@ -48,6 +48,18 @@ def test_run_refuses_what_is_not_valid_before_anything_starts(closegap: Command,
     assert (said.code, "training.epochs" in said.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [("s3://bucket/models", "storage on `s3://` is not supported"), ("file:///proc/none", "(/proc/none)")],
+)
+def test_run_refuses_a_storage_without_a_place_before_anything_starts(
+    closegap: Command, train: str, monkeypatch: pytest.MonkeyPatch, storage: str, message: str
+) -> None:
+    monkeypatch.setenv("CLOSEGAP_STORAGE", storage)
+    said = closegap("run", train)
+    assert (said.code, message in said.err, "queued" in said.err) == (100, True, False), said.err
+
+
 @pytest.mark.timeout(120)
 def test_ctrl_c_stops_the_job_and_leaves_no_process(start: Start, train: str) -> None:
     process = start("run", train, "--json", "--set", "training.epochs=100000")

@@ -87,6 +87,8 @@ def test_unknown_source_says_what_is_accepted() -> None:
         DataError, match=r"'mnist5k'; did you mean 'mnist-5k'\? Accepted: mnist-5k, digits, reuters"
     ):
         load_rows("mnist5k", None, [])
+    with pytest.raises(DataError, match=r"'MNIST-5k'; did you mean 'mnist-5k'\?"):
+        load_rows("MNIST-5k", None, [])
     with pytest.raises(DataError, match=r"unknown data source 'zzz'\. Accepted"):
         load_rows("zzz", None, [])
     with pytest.raises(DataError, match=r"data.array is 'x', but 'digits' is no \.npz"):

@@ -386,6 +386,9 @@ def test_bad_rows_begin_nothing(
 ) -> None:
     with pytest.raises(EncodeError, match="row 99, column 5 is nan"):
         encode(encoder_path, changed(rows, 99, 5, np.nan), ids, tmp_path / "out")
+    standard = encoder_file(tmp_path / "s.onnx", method="standard")
+    with pytest.raises(EncodeError, match="a standard encoder is one pass"):
+        encode(standard, rows, ids, tmp_path / "out", EncodeConfig(iterations=5))
     assert not (tmp_path / "out").exists()
 
 

@@ -240,8 +240,9 @@ def test_a_damaged_checkpoint_is_named(damage: str, dataset: Dataset, tmp_path: 
         state.write_text(state.read_text()[:-5])
     else:
         state.write_text(json.dumps({**json.loads(state.read_text()), "format": 99}))
-    with pytest.raises(CheckpointError, match="step-000000002"):
+    with pytest.raises(CheckpointError, match="step-000000002") as caught:
         run(config(), dataset, tmp_path)
+    assert ("to go on from the checkpoint before it" in str(caught.value)) == (damage != "format")
 
 
 def test_a_gradient_that_is_not_finite_keeps_the_last_good_checkpoint(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +65,7 @@ def encode(
         f"{words.nats(metrics['elbo_standard_error'])} nats"
     )
     look = f"import pyarrow.parquet as p; print(p.read_table({str(out)!r}).slice(0, 3))"
-    output.next_commands([(f'python -c "{look}"', "look at the first rows")])
+    output.next_commands([(f'{shlex.quote(sys.executable)} -c "{look}"', "look at the first rows")])
 
 
 def register(app: typer.Typer) -> None:
@@ -88,7 +90,8 @@ def _encode(
     encoder, digest = _encoder(model)
     likelihood = Encoder(encoder).info.likelihood
     rows, _, data_digest = load_rows(data, array, _roots(data), likelihood=likelihood)
-    _make(out)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"OUT {out}: a file is there; give a folder")
     identity = {"model": digest, "data_digest": data_digest}
     with board(quiet) as shown:
         ids = np.arange(len(rows), dtype=np.int64)
@@ -126,13 +129,6 @@ def _roots(data: str) -> tuple[Path, ...]:
 
     roots = Settings.load().data_roots
     return (*roots, Path(data).resolve().parent) if Path(data).is_file() else roots
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise UsageError(f"OUT {out}: a file is there; give a folder") from error
 
 
 def _figures(summary: EncodingSummary) -> dict[str, Any]:

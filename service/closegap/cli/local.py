@@ -13,6 +13,7 @@ import typer
 from closegap.cli import output, specfile, words
 from closegap.cli.board import Board, Row, board
 from closegap.cli.command import AsJsonLines, add
+from closegap.cli.connection import open_artifacts
 from closegap.cli.errors import JobsFailed, ProcessFailed
 from closegap.cli.exits import ExitCode
 from closegap.cli.follow import note_of
@@ -37,8 +38,10 @@ def run(
     from closegap.cli.processes import Child, interruptible
     from closegap.settings import Settings, environment
 
+    settings = Settings.load()
     specs = checked(specfile.read(source, overrides), skip_data_check)
-    grace = Settings.load().grace_seconds + _STOP_MARGIN_SECONDS
+    open_artifacts(settings).root.mkdir(parents=True, exist_ok=True)  # no place for results: no work
+    grace = settings.grace_seconds + _STOP_MARGIN_SECONDS
     with interruptible(), tempfile.TemporaryFile() as log:
         child = Child(["run"], environment(), log, order=_order(specs))
         try:

@@ -68,7 +68,6 @@ def _facts(artifacts: ArtifactStore, version: Version) -> dict[str, Any]:
     except (ServiceError, BundleError, ValueError) as error:
         return known | {"problem": str(error)}
     return known | {
-        "kind": bundle.lineage.get("kind"),
         "path": str(bundle.path),
         "valid_elbo": elbo,
         "encoder": "encoder.onnx" in bundle.files,
@@ -78,7 +77,7 @@ def _facts(artifacts: ArtifactStore, version: Version) -> dict[str, Any]:
 
 def _table(facts: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("NAME", "VERSION", "MADE BY", "ENCODER", "VALID ELBO", "AGE", "DIGEST", ""):
+    for name in ("NAME", "VERSION", "JOB", "ENCODER", "VALID ELBO", "AGE", "DIGEST", ""):
         right = name in ("VERSION", "VALID ELBO", "AGE")
         table.add_column(name, no_wrap=name != "", justify="right" if right else "left")
     now = datetime.now(UTC)
@@ -87,7 +86,7 @@ def _table(facts: list[dict[str, Any]]) -> Table:
         table.add_row(
             fact["name"],
             str(fact["version"]),
-            str(fact.get("kind", "")),
+            fact["job"],
             "onnx" if fact.get("encoder") else "–",
             words.nats(fact.get("valid_elbo")),
             words.duration(age),

@@ -53,14 +53,19 @@ def outputs(spec: Spec, kinds: Mapping[str, str], base: Path) -> list[Problem]:
     ]
 
 
-def unknown(specs: Sequence[Spec], ids: Mapping[str, str]) -> list[Problem]:
-    """Problems with names outside the submission, given the ids that exist with their kinds."""
+def unknown(specs: Sequence[Spec], ids: Mapping[str, str], queue: bool = True) -> list[Problem]:
+    """Problems with names outside the submission, given the ids that exist with their kinds.
+
+    queue: whether there is one, whose jobs could have been named.
+    """
     names = {spec.name for spec in specs if spec.name}
     problems: list[Problem] = []
     for index, spec in enumerate(specs):
         base = _base(specs, index)
         problems += [
-            problem((*base, *path), name, f"nothing is called `{name}`{meant(name, names)}", _known(names))
+            problem(
+                (*base, *path), name, f"nothing is called `{name}`{meant(name, names)}", _known(names, queue)
+            )
             for name, mentions in uses(spec).items()
             if name not in names and name not in ids
             for path, _ in mentions
@@ -75,9 +80,10 @@ def outside(specs: Sequence[Spec]) -> list[str]:
     return sorted({name for spec in specs for name in uses(spec)} - names)
 
 
-def _known(names: set[str]) -> str:
-    pipeline = f"a name in this pipeline ({', '.join(sorted(names))}) or " if names else ""
-    return f"{pipeline}the id of an existing job"
+def _known(names: set[str], queue: bool) -> str:
+    pipeline = [f"a name in this pipeline ({', '.join(sorted(names))})"] if names else []
+    existing = ["the id of an existing job"] if queue else []
+    return " or ".join(pipeline + existing) or "a name in the same pipeline"
 
 
 def _base(specs: Sequence[Spec], index: int) -> Path:

@@ -48,6 +48,15 @@ def test_run_refuses_what_is_not_valid_before_anything_starts(closegap: Command,
     assert (said.code, "training.epochs" in said.err) == (2, True)
 
 
+def test_run_refuses_a_need_that_is_not_run_with_it(closegap: Command, pipeline: str, place: Path) -> None:
+    text = (place / pipeline).read_text().replace("needs: [small]", "needs: [smal]")
+    (place / "wrong.yaml").write_text(text)
+    said = closegap("run", "wrong.yaml")
+    assert (said.code, "`smal` (did you mean `small`?)" in said.err) == (2, True), said.err
+    assert "queued" not in said.err
+    assert "existing job" not in said.err
+
+
 @pytest.mark.parametrize(
     ("storage", "message"),
     [("s3://bucket/models", "storage on `s3://` is not supported"), ("file:///proc/none", "(/proc/none)")],

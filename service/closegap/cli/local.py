@@ -35,11 +35,16 @@ def run(
 
     Ctrl-C lets the job write a checkpoint and stop, twice ends it hard; the exit code is then 103.
     """
+    from closegap import pipeline
     from closegap.cli.processes import Child, interruptible
     from closegap.settings import Settings, environment
 
     settings = Settings.load()
-    specs = checked(specfile.read(source, overrides), skip_data_check)
+    file = specfile.read(source, overrides)
+    specs = checked(file, skip_data_check)
+    kinds = {name: spec.kind for name, spec in _named(specs).items()}
+    if lost := pipeline.unknown(specs, kinds, queue=False):
+        raise file.invalid(tuple(lost))
     open_artifacts(settings).root.mkdir(parents=True, exist_ok=True)  # no place for results: no work
     grace = settings.grace_seconds + _STOP_MARGIN_SECONDS
     with interruptible(), tempfile.TemporaryFile() as log:
@@ -53,7 +58,7 @@ def run(
             return ExitCode.CANCELLED
         finally:
             child.stop(0)
-        if code == ExitCode.ERROR or code not in set(ExitCode):
+        if code not in (ExitCode.SUCCEEDED, ExitCode.FAILED, ExitCode.CANCELLED):
             raise ProcessFailed(
                 f"the process that ran the jobs ended with code {code}; it said:\n{_tail(log)}"
             )
@@ -82,12 +87,16 @@ def _order(specs: Sequence[Spec]) -> str:
     return json.dumps([spec.dump(item) for item in specs])
 
 
+def _named(specs: Sequence[Spec]) -> dict[str, Spec]:
+    """Each spec by its name, or by its kind and place where it has none."""
+    return {spec.name or f"{spec.kind}-{number}": spec for number, spec in enumerate(specs, 1)}
+
+
 def _watch(
     lines: Iterator[str], specs: Sequence[Spec], shown: Board, as_json: bool
 ) -> dict[str, Mapping[str, Any]]:
     """Draw the events until there are no more; the last `state` event of each job by name."""
-    names = [spec.name or f"{spec.kind}-{number}" for number, spec in enumerate(specs, 1)]
-    rows = {name: Row(name, name, spec.kind, "queued") for name, spec in zip(names, specs, strict=True)}
+    rows = {name: Row(name, name, spec.kind, "queued") for name, spec in _named(specs).items()}
     ends: dict[str, Mapping[str, Any]] = {}
     with shown:
         shown.show(list(rows.values()))

@@ -19,7 +19,7 @@ class Board(Channel):
     def __init__(self, stream: Stream, task: Task) -> None:
         self._stream, self._folder = stream, Path(task["folder"])
         fresh = [Trial(id=t["id"], params=t["params"], epochs=t["epochs"]) for t in task["trials"]]
-        self._trials = [trial.read(folder_of(self._folder, trial.id)) for trial in fresh]
+        self._trials = [_taken_up(trial, folder_of(self._folder, trial.id)) for trial in fresh]
         self._total = sum(trial.epochs for trial in fresh)
         self._begun, self._first = time.monotonic(), self._done()
 
@@ -63,3 +63,13 @@ class Board(Channel):
         done, elapsed = self._done(), time.monotonic() - self._begun
         rate = (done - self._first) / elapsed if elapsed > 0 and done > self._first else None
         return {"type": "progress", "done": done, "total": self._total, "unit": "epoch", "rate": rate}
+
+
+def _taken_up(fresh: Trial, folder: Path) -> Trial:
+    """A trial as an earlier attempt left it; one that failed of the infrastructure (a full disk) is open again."""
+    trial = fresh.read(folder)
+    if trial.failure is None or trial.failure["failure"] != "infrastructure":
+        return trial
+    trial = replace(trial, state="waiting", failure=None)
+    trial.write(folder)
+    return trial

@@ -143,17 +143,18 @@ class Execution:
         return Ended(self._outcome, _words(status), killed, self._ray_job, tail)
 
     def _read(self, output: IO[str]) -> None:
-        for line in output:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # the line that it was writing when it was killed
-            if event["type"] == "outcome":
-                self._outcome = event
-            elif event["type"] == "ray":
-                self._ray_job = event["job"]
-            else:
-                self._hear(event)
+        with output:
+            for line in output:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue  # the line that it was writing when it was killed
+                if event["type"] == "outcome":
+                    self._outcome = event
+                elif event["type"] == "ray":
+                    self._ray_job = event["job"]
+                else:
+                    self._hear(event)
 
 
 def _words(status: int) -> str:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar, final
 
-from closegap.errors import Conflict, LeaseLost, StoreUnavailable
+from closegap.errors import Conflict, LeaseLost, NotFound, StoreUnavailable
 from closegap.job import Lease
 from closegap.queue import Queue
 from closegap_workers.channel import Event
@@ -59,7 +59,7 @@ class LeaseThread:
         while True:
             try:
                 return write(self._lease)
-            except LeaseLost as error:
+            except (LeaseLost, NotFound) as error:  # not found: the store has come back without its records
                 log.warning("job %s: %s", self._lease.job, error)
                 self.lost.set()
                 return None
@@ -72,7 +72,7 @@ class LeaseThread:
     def _keep(self) -> None:
         try:
             self._serve()
-        except LeaseLost as error:
+        except (LeaseLost, NotFound) as error:
             log.warning("job %s, attempt %d: %s", self._lease.job, self._lease.attempt, error)
             self.lost.set()
         except BaseException:

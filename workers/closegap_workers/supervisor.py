@@ -148,13 +148,14 @@ class Supervisor:
         lease = LeaseThread(self._queue, claim.lease, self._settings.lease_seconds)
         try:
             ended = self._execute(claim, cluster, lease)
+            if ended.killed and ended.ray_job is not None:
+                # Still under the lease: the next attempt must not meet what this one left.
+                sweep(cluster, ended.ray_job)
         except (ServiceError, OSError) as error:
             log.exception("job %s: the attempt could not be begun", job.id)
             ended = not_begun(error)
         finally:
             lease.close()
-        if ended.killed and ended.ray_job is not None:
-            sweep(cluster, ended.ray_job)
         try:
             said = lease.conclude(lambda proof: self._conclude(claim, proof, ended), PATIENCE)
         except StoreUnavailable as error:
@@ -168,7 +169,7 @@ class Supervisor:
         execution = Execution(order, file, cluster.variables(), lease.hear)
         try:
             self._queue.start(claim.lease)
-        except LeaseLost:
+        except (LeaseLost, NotFound):
             execution.kill()
         except StoreUnavailable as error:
             log.warning("job %s runs, but the store does not know yet: %s", job.id, error)

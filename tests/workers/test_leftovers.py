@@ -1,0 +1,76 @@
+"""What a worker sees to after a death: nothing is left, and nobody else begins before that."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from closegap.job import Capacity, Job
+from closegap.queue import Queue
+from closegap.settings import Settings
+from closegap.store import connect
+from closegap_workers.board import Board
+from closegap_workers.channel import Stream
+from closegap_workers.cluster import Cluster
+from closegap_workers.execution import Ended
+from closegap_workers.supervisor import Supervisor
+from closegap_workers.trials import Trial, folder_of
+from tests.workers.working import TRAIN, training
+
+LEASE = 1.0
+
+
+def test_the_lease_is_kept_while_the_cluster_is_looked_through(
+    queue: Queue, settings: Settings, submit: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(TRAIN)
+    claim = queue.claim("w", Capacity(cpus=1), LEASE)
+    assert claim is not None
+    supervisor = Supervisor(settings.model_copy(update={"lease_seconds": LEASE}))
+    monkeypatch.setattr(supervisor, "_execute", lambda *_: Ended(None, "SIGKILL", True, "01000000", ""))
+    over = threading.Event()
+
+    def others() -> None:
+        other = Queue(connect(settings), settings.namespace)
+        while not over.wait(0.1):
+            other.reap()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    # Nobody answers there; to find that out takes longer than the lease.
+    supervisor._attempt(claim, Cluster("127.0.0.1:9", 1, 0, None))
+    over.set()
+    thread.join()
+    assert "the attempt's process died: SIGKILL" in queue.get(job.id).reason
+
+
+def test_a_store_that_lost_its_records_costs_the_attempt_and_not_the_worker(
+    queue: Queue, settings: Settings, submit: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOSEGAP_STORAGE", settings.storage)
+    job = submit(training(20_000))
+    claim = queue.claim("w", Capacity(cpus=1), LEASE)
+    assert claim is not None
+    before = psutil.Process().children()
+    client = connect(settings)
+    for key in client.scan_iter(f"{{{settings.namespace}}}:*{job.id}"):
+        client.delete(key)
+    Supervisor(settings)._attempt(claim, Cluster("127.0.0.1:9", 1, 0, None))
+    assert psutil.Process().children() == before
+
+
+def test_a_trial_that_failed_of_the_infrastructure_is_open_to_the_next_attempt(tmp_path: Path) -> None:
+    failures = ({"failure": "infrastructure", "message": "full"}, {"failure": "numerical", "message": "NaN"})
+    for number, failure in enumerate(failures):
+        failed = Trial(id=number, params={}, epochs=3, epoch=1, state="failed", failure=failure)
+        failed.write(folder_of(tmp_path, number))
+    trials = [{"id": number, "params": {}, "epochs": 3} for number in range(3)]
+    board = Board(Stream(io.StringIO()), {"folder": str(tmp_path), "trials": trials})
+    assert board.open() == [0, 2]
+    found = Trial(id=0, params={}, epochs=3).read(folder_of(tmp_path, 0))
+    assert (found.state, found.epoch) == ("waiting", 1)

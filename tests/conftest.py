@@ -23,6 +23,7 @@ for name in [name for name in os.environ if name.startswith("CLOSEGAP_") or name
     del os.environ[name]
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process a file, and one for all that share the session's Ray; those, the longest, go first."""
     for item in items:

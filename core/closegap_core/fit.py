@@ -68,9 +68,13 @@ def fit(
     """Train, from the newest checkpoint under `checkpoints` if there is one; rank 0 writes new ones there.
 
     `stop` is asked after every step by every rank, so it must be cheap. Raises ConfigError (batch larger than the
-    data), CheckpointError (damaged, or of another configuration or data), NumericalError (a gradient is not
-    finite: the newest checkpoint is from before), OSError (disk full).
+    data, a GPU that is not there), CheckpointError (damaged, or of another configuration or data), NumericalError
+    (a gradient is not finite: the newest checkpoint is from before), OSError (disk full).
     """
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "a GPU was asked for, but torch sees none here; install torch with CUDA, or ask for 0 GPUs"
+        )
     torch.set_num_threads(config.training.threads)
     run = _resume(config, dataset, checkpoints, group, device)
     pace = Pace(run.total, "step", run.step)

@@ -219,6 +219,13 @@ def test_a_batch_larger_than_the_data_is_refused(dataset: Dataset, tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="torch sees none here"):
+        list(fit(config(), dataset, tmp_path, device=torch.device("cuda")))
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_configuration_does_not_go_on_from_a_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
     run(config(), dataset, tmp_path, stop_at=2)
     with pytest.raises(CheckpointError, match="another config"):

@@ -111,10 +111,14 @@ def test_a_killed_driver_leaves_nothing_and_the_next_goes_on_to_the_very_same_we
     mine = fitted(value, tmp_path)
     store = ArtifactStore(settings.storage)
     assert store.open(done.outputs["model"]).file("weights.safetensors").read_bytes() == mine.weights
+    inline = {epoch["epoch"]: epoch["valid"]["elbo"] for epoch in mine.history}
+    kept = json.loads(store.open(done.outputs["model"]).file("metrics.json").read_text())["history"]
+    assert {epoch["epoch"]: epoch["valid"]["elbo"] for epoch in kept} == inline, "not what inline gives"
+    # The stream lacks what was on its way when the driver was killed; the model's history lacks nothing.
     reported = {epoch["epoch"]: epoch["valid"]["elbo"] for epoch in epochs(job)}
-    assert list(reported.values()) == [epoch["valid"]["elbo"] for epoch in mine.history], (
-        "not what inline gives"
-    )
+    assert reported.items() <= inline.items()
+    assert len(reported) > len(inline) / 2
+    assert max(reported) == max(inline)
 
 
 def test_cancel_reaches_all_ranks(
@@ -188,13 +192,13 @@ def test_a_sweep_whose_driver_is_killed_and_then_drained_goes_on_with_its_trials
     tmp_path: Path,
 ) -> None:
     def reached(attempt: int) -> list[int]:
-        """Epochs of the first trial that were reported since an attempt began."""
+        """Epochs that the first trial has trained since an attempt began; not what it began with."""
         events = queue.events(job.id, limit=10_000)
         begins = [n for n, e in enumerate(events) if e.type == "state" and e.data["to"] == "running"]
         if len(begins) < attempt:
             return []
         trials = [e.data for e in events[begins[attempt - 1] :] if e.type == "trial" and e.data["id"] == 0]
-        return [trial["epoch"] for trial in trials if trial["epoch"]]
+        return [trial["epoch"] for trial in trials][1:]
 
     job = submit(SWEEP)
     worker = start()

@@ -105,7 +105,7 @@ def test_a_killed_worker_takes_its_attempt_along_and_another_goes_on(
     first.end()
     until(lambda: not alive(attempt), 5)
     killed = time.monotonic()
-    start("--until-idle", "--jobs", "1")
+    start()
     done = over(job, State.SUCCEEDED)
     assert done.attempt == 2
     assert time.monotonic() - killed < 60

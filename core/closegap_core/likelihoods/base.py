@@ -17,7 +17,8 @@ from closegap_core.parameters import Shape
 class Likelihood(ABC):
     """p(x|z) as functions of the decoder's output `out` (S, B, O) and of x (B, X), O = outputs X.
 
-    To add one: a subclass in a file of its own, its configuration in `config/model.py`, its line in `likelihoods/__init__`.
+    To add one: a subclass in a file of its own, its configuration in `config/model.py`, its line in
+    `likelihoods/__init__`.
     """
 
     kind: ClassVar[str]

@@ -34,15 +34,18 @@ NEVER = lambda: False  # noqa: E731
 
 DAEMON = """
 import os, sys, time
+ready, said = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         {ignore}
         print(os.getpid(), flush=True)
         os.close(1)
+        os.write(said, b".")
         time.sleep(600)
     os._exit(0)
 os.wait()
+os.read(ready, 1)
 """
 
 ANSWERABLE = """

@@ -21,13 +21,13 @@ def iwae_bound(
 ) -> Tensor:
     """log (1/K) sum_k p(x, z_k) / q(z_k|x) for z_k ~ q, K = samples: (B,), nats (Burda et al. 2016, eq. 8).
 
-    Streams over chunks of samples with a running log-sum-exp. `noise(first, count)` gives the draws (count, B, Z)
-    of samples first, first + 1, …
+    Streams over chunks of samples with a running log-sum-exp. `noise(first, count)` gives the draws
+    (count, B, noise_width) of samples first, first + 1, …
     """
     chunk = max(1, CHUNK_ROWS // x.shape[0])
     total = torch.full((x.shape[0],), -math.inf, dtype=x.dtype)
     for first in range(0, samples, chunk):
         draws = noise(first, min(chunk, samples - first))
-        log_weights = model.generative.log_weights(model.theta.views, x, q, draws)
+        log_weights = model.log_weights(x, q, draws)
         total = torch.logaddexp(total, torch.logsumexp(log_weights, 0))
     return total - math.log(samples)

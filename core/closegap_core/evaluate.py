@@ -79,7 +79,7 @@ def _gaps(
     reports: dict[str, Any] = {}
     draws = Draws(
         trained.config.inference.samples,
-        trained.model.generative.latent,
+        trained.model.noise_width,
         trained.model.dtype,
         (evaluation.seed, seeds.EVALUATION),
     )
@@ -130,12 +130,15 @@ class _Measured:
         self.from_prior: dict[int, Estimate] = {}
         self.from_encoder: dict[int, Estimate] = {}
         self.method = trained.config.inference.method
-        latent, dtype = self.model.generative.latent, self.model.dtype
+        width, dtype = self.model.noise_width, self.model.dtype
         words = (evaluation.seed, seeds.EVALUATION)
-        self.inference = Draws(trained.config.inference.samples, latent, dtype, words)
-        self.measure = Draws(evaluation.samples, latent, dtype, (*words, 1))
+        self.inference = Draws(trained.config.inference.samples, width, dtype, words)
+        self.measure = Draws(evaluation.samples, width, dtype, (*words, 1))
         self.adam = Draws(
-            evaluation.refinement.samples if evaluation.refinement else 1, latent, dtype, (*words, 2)
+            evaluation.refinement.samples if evaluation.refinement else 1,
+            self.model.generative.latent,
+            dtype,
+            (*words, 2),
         )
         self.importance = (*words, 3)
 
@@ -163,7 +166,7 @@ class _Measured:
 
     def _iwae(self, batch: Batch, q: Posterior) -> Tensor:
         def draw(first: int, count: int) -> Tensor:
-            size = (count, batch.x.shape[0], self.model.generative.latent)
+            size = (count, batch.x.shape[0], self.model.noise_width)
             return seeds.normal(size, self.model.dtype, *self.importance, batch.first, first)
 
         return iwae_bound(self.model, batch.x, q, self.evaluation.importance_samples, draw)

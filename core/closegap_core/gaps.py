@@ -134,7 +134,8 @@ def elbo(model: Model, x: Tensor, q: Posterior, samples: int, seed: int) -> Rows
     chunk = max(2, CHUNK_ROWS // x.shape[0] // 2 * 2)
     means = []
     for first in range(0, samples, chunk):
-        half = seeds.normal((chunk // 2, *q.mean.shape), model.dtype, seed, seeds.GAPS, first).to(x.device)
+        size = (chunk // 2, x.shape[0], model.noise_width)
+        half = seeds.normal(size, model.dtype, seed, seeds.GAPS, first).to(x.device)
         means.append(model.bound(x, q, torch.cat([half, -half])).elbo)
     values = torch.stack(means)
     variance = values.var(0) / len(means) if len(means) > 1 else torch.zeros_like(values[0])
@@ -148,9 +149,9 @@ def importance(model: Model, x: Tensor, q: Posterior, samples: int, seed: int) -
     first_moment = torch.full((x.shape[0],), -math.inf, dtype=x.dtype, device=x.device)
     second_moment = first_moment.clone()
     for first in range(0, samples, chunk):
-        size = (min(chunk, samples - first), *q.mean.shape)
+        size = (min(chunk, samples - first), x.shape[0], model.noise_width)
         noise = seeds.normal(size, model.dtype, seed, seeds.GAPS, 1, first).to(x.device)
-        log_weights = model.generative.log_weights(model.theta.views, x, q, noise)
+        log_weights = model.log_weights(x, q, noise)
         first_moment = torch.logaddexp(first_moment, torch.logsumexp(log_weights, 0))
         second_moment = torch.logaddexp(second_moment, torch.logsumexp(2 * log_weights, 0))
     spread = (second_moment - 2 * first_moment).exp() - 1.0 / samples

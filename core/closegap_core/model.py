@@ -20,7 +20,6 @@ from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.inference import METHODS
 from closegap_core.inference.base import Lesson, Noise
 from closegap_core.objective import ELBO, Objective
-from closegap_core.ops import TORCH
 from closegap_core.parameters import CPU, Flat
 from closegap_core.posterior import Posterior
 
@@ -68,10 +67,23 @@ class Model:
         *_, q = self.posteriors(x, noise, iterations)
         return q
 
+    @property
+    def noise_width(self) -> int:
+        """Standard normal values that a draw of q takes: Z, and more where q has auxiliary variables."""
+        return self.generative.latent + self.method.auxiliary
+
     @torch.no_grad()
     def bound(self, x: Tensor, q: Posterior, noise: Tensor) -> Bound:
-        """The ELBO of each row at q, nats, estimated with the S draws of noise (S, B, Z) or (S, 1, Z)."""
-        return self.generative.bound(TORCH, self.theta.views, x, q, noise, noise.shape[0])
+        """The ELBO of each row at q, nats, by S draws; noise (S, B or 1, noise_width).
+
+        q is one of this model's, or any diagonal Gaussian, which reads the first Z values of the noise.
+        """
+        return self.method.bound(self.generative, self.theta.views, self.phi.views, x, q, noise)
+
+    @torch.no_grad()
+    def log_weights(self, x: Tensor, q: Posterior, noise: Tensor) -> Tensor:
+        """log p(x, z) - log q(z) of each draw, nats, (S, B) (Burda et al. 2016, eq. 8); q and noise as in `bound`."""
+        return self.method.log_weights(self.generative, self.theta.views, self.phi.views, x, q, noise)
 
     def learn(
         self,

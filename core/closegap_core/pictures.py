@@ -23,7 +23,8 @@ def pictures(
     """Originals (R, X), reconstructions by iteration (T + 1, R, X), prior samples (N, X), the shape of a row."""
     model, latent = trained.model, trained.model.generative.latent
     batch = Batch(0, rows[:PICTURED])
-    draws = Draws(trained.config.inference.samples, latent, model.dtype, (evaluation.seed, seeds.EVALUATION))
+    words = (evaluation.seed, seeds.EVALUATION)
+    draws = Draws(trained.config.inference.samples, model.noise_width, model.dtype, words)
     count = 1 if trained.config.inference.method == "standard" else evaluation.iterations
     walk = model.posteriors(batch.x, draws.inference(batch), count)
     theta = model.theta.views

@@ -144,7 +144,7 @@ class Run:
         return drawn
 
     def _noise(self, t: int, count: int, extra: int) -> Tensor:
-        size = (self.samples, count, self.model.generative.latent)
+        size = (self.samples, count, self.model.noise_width)
         words = (self.config.training.seed, seeds.NOISE, self.step, t, *([extra] if extra else []))
         return seeds.normal(size, self.model.dtype, *words)
 
@@ -183,7 +183,7 @@ class Run:
         iterations = self.model.method.iterations
         draws = Draws(
             self.samples,
-            self.model.generative.latent,
+            self.model.noise_width,
             self.model.dtype,
             (self.config.training.seed, seeds.VALIDATION),
         )

@@ -29,10 +29,13 @@ def batches(rows: Tensor, size: int) -> Iterator[Batch]:
 
 
 class Draws(NamedTuple):
-    """Noise of a batch as a function of (words, position of the batch, iteration): restarts give the same."""
+    """Noise of a batch as a function of (words, position of the batch, iteration): restarts give the same.
+
+    width: values a draw takes, Z or a model's noise_width.
+    """
 
     samples: int
-    latent: int
+    width: int
     dtype: torch.dtype
     words: tuple[int, ...]
 
@@ -45,7 +48,7 @@ class Draws(NamedTuple):
         return self._draw(batch, 1, t)
 
     def _draw(self, batch: Batch, use: int, t: int) -> Tensor:
-        size = (self.samples, batch.x.shape[0], self.latent)
+        size = (self.samples, batch.x.shape[0], self.width)
         return seeds.normal(size, self.dtype, *self.words, batch.first, use, t).to(batch.x.device)
 
 

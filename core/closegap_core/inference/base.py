@@ -48,6 +48,8 @@ class InferenceMethod(ABC):
 
     iterations: int
     """T as configured; evaluation may run more where a further iteration is defined."""
+    auxiliary: int = 0
+    """Dimensions V of noise that a draw of q takes beyond the Z of z."""
 
     @abstractmethod
     def shapes(self) -> Sequence[Shape]:
@@ -79,3 +81,27 @@ class InferenceMethod(ABC):
         theta's is the gradient of the last iterate's ELBO, phi's the (weighted) mean over iterations 1..T of each
         iterate's (Marino et al. 2018, algorithm 1 as in their code), signals and earlier iterates taken as constants.
         """
+
+    def bound(
+        self,
+        generative: GenerativeModel,
+        theta: Parameters,
+        phi: Parameters,
+        x: Tensor,
+        q: Posterior,
+        noise: Tensor,
+    ) -> Bound:
+        """The ELBO of each row at q, nats, by noise (S, B or 1, Z + V); a diagonal Gaussian reads Z of it."""
+        return generative.bound(TORCH, theta, x, q, noise[..., : generative.latent], noise.shape[0])
+
+    def log_weights(
+        self,
+        generative: GenerativeModel,
+        theta: Parameters,
+        phi: Parameters,
+        x: Tensor,
+        q: Posterior,
+        noise: Tensor,
+    ) -> Tensor:
+        """log p(x, z) - log q(z) of each draw, nats, (S, B), by noise (S, B or 1, Z + V)."""
+        return generative.log_weights(theta, x, q, noise[..., : generative.latent])

@@ -26,8 +26,8 @@ from closegap_core.bounds import CHUNK_ROWS
 from closegap_core.config import FlowConfig, RefinerConfig
 from closegap_core.errors import NumericalError
 from closegap_core.inference.refiners import Adam, State
+from closegap_core.measure.optimum import climb
 from closegap_core.model import Model
-from closegap_core.optimum import climb
 from closegap_core.posterior import LOG_VAR_BOUND, Posterior, log_density, log_normal
 
 SHARED_VARIANCE = 0.5

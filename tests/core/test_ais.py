@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from closegap_core.ais import backward, estimate, forward, schedule, simulate, standard_error
 from closegap_core.config import AisConfig, TrainConfig
+from closegap_core.measure.ais import backward, estimate, forward, schedule, simulate, standard_error
 from closegap_core.model import Model
 
 WIDTH = 7

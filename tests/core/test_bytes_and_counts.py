@@ -19,10 +19,10 @@ from closegap_core.data.draw import draw_of, fixed
 from closegap_core.encode import Encoder
 from closegap_core.encode.dataset import encode_dataset
 from closegap_core.errors import DataError, EncodeError
-from closegap_core.evaluate import Metrics, evaluate
 from closegap_core.export.export import export
 from closegap_core.fit import finish, fit
 from closegap_core.inputs import IDF
+from closegap_core.measure.evaluate import Metrics, evaluate
 from closegap_core.trained import read_trained
 
 WIDTH = 12

@@ -23,8 +23,8 @@ from closegap_core.config import (
 )
 from closegap_core.data import Dataset, Part
 from closegap_core.errors import ConfigError
-from closegap_core.evaluate import Metrics, evaluate
 from closegap_core.fit import EpochMetrics, Stopped, finish, fit
+from closegap_core.measure.evaluate import Metrics, evaluate
 from closegap_core.model import Model
 from closegap_core.networks import Network, decoder, encoder
 from closegap_core.ops import TORCH

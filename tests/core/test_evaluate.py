@@ -12,8 +12,8 @@ import pytest
 from closegap_core.config import EvaluationConfig, TrainConfig
 from closegap_core.data import Dataset, load
 from closegap_core.errors import DataError, NumericalError
-from closegap_core.evaluate import Metrics, evaluate
 from closegap_core.fit import finish, fit
+from closegap_core.measure.evaluate import Metrics, evaluate
 from closegap_core.trained import read_trained
 
 METHODS: dict[str, dict[str, Any]] = {

@@ -13,9 +13,9 @@ from closegap_core import seeds
 from closegap_core.config import FlowConfig, GapConfig, OptimumConfig, TrainConfig
 from closegap_core.errors import NumericalError
 from closegap_core.flow import AuxiliaryFlow, best_flow, pairs
-from closegap_core.gaps import GapReport, Rows, elbo, flow_bound, measure_gaps
+from closegap_core.measure.gaps import GapReport, Rows, elbo, flow_bound, measure_gaps
+from closegap_core.measure.optimum import optimum
 from closegap_core.model import Model
-from closegap_core.optimum import optimum
 from closegap_core.posterior import Posterior
 
 ROWS, WIDTH, LATENT, LOG_VAR = 4, 6, 3, -0.5
@@ -278,7 +278,7 @@ def test_a_flow_above_log_p_is_said_to_be_one(known: Known, monkeypatch: pytest.
     """Two importance samples fall far short of log p(x); the flow's bound then stands above them."""
     config = GapConfig(elbo_samples=2000, importance_samples=2, ais=None, flow=QUICK)
     far = Posterior(known.best.mean + 1.5, known.best.log_var)
-    monkeypatch.setattr("closegap_core.gaps.optimum", lambda *rest: (far, True))
+    monkeypatch.setattr("closegap_core.measure.gaps.optimum", lambda *rest: (far, True))
     events = list(measure_gaps(known.model, known.x, lambda rows: far, config, seed=4))
     [found] = [event.summary for event in events if isinstance(event, GapReport)]
     assert found["flow_approximation_gap"]["value"] < 0

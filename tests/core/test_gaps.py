@@ -11,7 +11,7 @@ from torch import Tensor
 
 from closegap_core import seeds
 from closegap_core.config import AisConfig, GapConfig, TrainConfig
-from closegap_core.gaps import GapReport, measure_gaps
+from closegap_core.measure.gaps import GapReport, measure_gaps
 from closegap_core.model import Model
 from closegap_core.posterior import Posterior
 from closegap_core.progress import Progress

@@ -31,7 +31,7 @@ class EvaluateRunner(Runner):
 
     def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
         # Imported where the work is: the attempt itself starts sooner without torch.
-        from closegap_core.evaluate import Metrics, evaluate
+        from closegap_core.measure.evaluate import Metrics, evaluate
 
         model, roots = Path(task["model"]), [Path(root) for root in task["roots"]]
         config = trained_config(model)

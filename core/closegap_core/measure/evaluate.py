@@ -22,15 +22,15 @@ from closegap_core.data import Dataset
 from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
 from closegap_core.errors import DataError
-from closegap_core.estimate import Estimate
-from closegap_core.gaps import GapReport, measure_gaps
 from closegap_core.inference.base import start_of
 from closegap_core.inference.refiners import refine
-from closegap_core.pictures import pictures
+from closegap_core.measure.estimate import Estimate
+from closegap_core.measure.gaps import GapReport, measure_gaps
+from closegap_core.measure.pictures import pictures
+from closegap_core.measure.units import UNITS, Unit
 from closegap_core.posterior import Posterior
 from closegap_core.progress import Pace, Progress
 from closegap_core.trained import Trained, read_trained
-from closegap_core.units import UNITS, Unit
 from closegap_core.validation import Batch, Draws, batches, curve
 
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from closegap_core import seeds
-from closegap_core.ais import Walk, backward, estimate, forward, simulate, standard_error
 from closegap_core.bounds import CHUNK_ROWS
 from closegap_core.config import FlowConfig, GapConfig
 from closegap_core.flow import AuxiliaryFlow, best_flow, pairs
+from closegap_core.measure.ais import Walk, backward, estimate, forward, simulate, standard_error
+from closegap_core.measure.optimum import optimum
 from closegap_core.model import Model
-from closegap_core.optimum import optimum
 from closegap_core.posterior import Posterior
 from closegap_core.progress import Pace, Progress
 

@@ -1,0 +1,1 @@
+"""Measuring a trained model: `evaluate.evaluate` and what it is made of."""

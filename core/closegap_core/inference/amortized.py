@@ -108,6 +108,9 @@ class Amortized(InferenceMethod):
         mean = ops.concat([step.step.q.mean for step in steps])
         return Iteration(Posterior(mean, ops.concat([step.step.q.log_var for step in steps])), tuple(steps))
 
+    def passes(self, t: int, samples: int) -> int:
+        return t * samples if self.wanted.gradient or self.wanted.error else 0
+
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:

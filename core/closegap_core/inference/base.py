@@ -66,6 +66,14 @@ class InferenceMethod(ABC):
         """q of iteration 0 (the prior), 1, 2, … for rows x (B, X), as many as are asked for; without a graph."""
 
     @abstractmethod
+    def passes(self, t: int, samples: int) -> int:
+        """Decoder passes that q of iteration t has cost a row; samples: S of each iteration.
+
+        A pass is the decoder and its vector-Jacobian product for one sample of one row. What only touches the
+        networks of upper levels, as finding the prior's mean does, is not counted.
+        """
+
+    @abstractmethod
     def learn(
         self,
         generative: GenerativeModel,

@@ -63,6 +63,11 @@ class Refined(InferenceMethod):
         self.encoder.prepare(phi, rows)
 
     @final
+    def passes(self, t: int, samples: int) -> int:
+        steps = max(t - self.encoder.iterations, 0)
+        return self.encoder.passes(t - steps, samples) + steps * samples
+
+    @final
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:

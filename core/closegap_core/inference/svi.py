@@ -28,6 +28,9 @@ class Svi(InferenceMethod):
     def shapes(self) -> Sequence[Shape]:
         return ()
 
+    def passes(self, t: int, samples: int) -> int:
+        return t * samples
+
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:

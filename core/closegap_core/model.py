@@ -101,6 +101,15 @@ class Model:
         grads, lesson = (self.theta.grads, self.phi.grads), Lesson(scale, objective, iterations, step)
         return self.method.learn(self.generative, self.theta.views, self.phi.views, grads, x, noise, lesson)
 
+    def simulate(self, rows: int, *words: int) -> tuple[Tensor, Tensor]:
+        """Ancestral noise (R, Z) and x (R, X) simulated from it, decided by `words`.
+
+        The noise is an exact sample of its posterior given x; with one level it is z itself.
+        """
+        noise = seeds.normal((rows, self.generative.latent), self.dtype, *words, 1).to(self.device)
+        z = self.generative.prior_draws(self.theta.views, noise)
+        return noise, self.generative.simulate(self.theta.views, z, seeds.generator(*words, 2))
+
     def save(self, path: Path) -> None:
         """Write all parameters as safetensors, flushed to disk."""
         save_file({name: tensor.clone().cpu() for name, tensor in self.parameters().items()}, path)

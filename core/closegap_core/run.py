@@ -14,12 +14,13 @@ from torch import Tensor
 from closegap_core import curriculum, seeds
 from closegap_core.checkpoint import Checkpoint
 from closegap_core.data import Dataset
-from closegap_core.data.dequantise import spread
-from closegap_core.data.draw import draw_of, fixed
+from closegap_core.data.draw import fixed
 from closegap_core.errors import NumericalError
+from closegap_core.feed import Feed
 from closegap_core.generative import Bound
 from closegap_core.group import Group
 from closegap_core.model import Model
+from closegap_core.objective import Objective
 from closegap_core.optimizer import adam, moments, restore
 from closegap_core.parameters import Flat
 from closegap_core.validation import Batch, Draws, batches, curve
@@ -43,10 +44,9 @@ class Run:
     def __init__(self, model: Model, dataset: Dataset, group: Group) -> None:
         self.model, self.dataset, self.group, self.config = model, dataset, group, model.config
         training = model.config.training
-        self.rows = dataset.train.rows  # on the host: one batch at a time becomes a tensor
-        self.draw = draw_of(self.config.model.likelihood, dataset.binarise)
+        self.feed = Feed(self.config, dataset)
         model.prepare(dataset.train.rows)
-        self.steps_per_epoch = math.ceil(len(self.rows) / training.batch_size)
+        self.steps_per_epoch = self.feed.steps_per_epoch
         self.total = training.epochs * self.steps_per_epoch
         self.step = 0
         # Log-likelihood and KL of this rank's rows of this epoch.
@@ -54,9 +54,7 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.best = Best(-1, -math.inf, model.theta.data.clone(), model.phi.data.clone())
         self.optimizers = {"theta": adam(model.theta), "phi": adam(model.phi)}
-        self.samples = model.config.inference.samples
         self.valid = self._validation_rows()
-        self._order = torch.empty(0, dtype=torch.int64)
         self._opened = time.monotonic()
         self._seconds = 0.0
 
@@ -67,18 +65,15 @@ class Run:
 
     def learn(self) -> None:
         """The optimizer steps on the next batch. Raises NumericalError before a step that is not finite."""
-        training, position = self.config.training, self.step % self.steps_per_epoch
-        if position == 0 or not len(self._order):
-            self._order = seeds.permutation(len(self.rows), training.seed, seeds.ORDER, self.epoch)
-        index = self._order[position * training.batch_size :][: training.batch_size]
-        mine = self._share(len(index))
-        x = self._drawn(torch.from_numpy(self.rows[index.numpy()]))[mine].to(self.model.device)
+        batch = self.feed.batch(self.step)
+        count, mine = len(batch), self._share(len(batch))
+        x = batch[mine].to(self.model.device)
         online = curriculum.online(self.config)
         after = {} if online else {"phi": self.model.phi}
-        for extra in range(training.encoder_steps - 1, 0, -1):
-            self._teach(x, mine, len(index), online, extra)
+        for extra in range(self.config.training.encoder_steps - 1, 0, -1):
+            self._teach(x, mine, count, online, extra)
             self._ascend(after)
-        bound = self._teach(x, mine, len(index), online)
+        bound = self._teach(x, mine, count, online)
         if bound is not None:
             self.sums += torch.stack([bound.log_likelihood.double().sum(), bound.kl.double().sum()])
         self._ascend({"theta": self.model.theta, **after})
@@ -93,18 +88,35 @@ class Run:
             flat.grad.zero_()
         progress = self.step / self.steps_per_epoch
         iterations = curriculum.iterations(self.config, self.step, progress)
+        objective = curriculum.objective(self.config, progress)
         if not len(x):
             for _ in range((iterations or self.model.method.iterations) if online else 0):
                 self._ascend_online()  # with the other ranks
             return None
+        if self.config.training.model_samples:
+            self._teach_simulated(mine, count, extra, objective, iterations)
         return self.model.learn(
             x,
-            lambda t: self._noise(t, count, extra)[:, mine].to(x.device),
+            lambda t: self.feed.noise(self.model, self.step, t, count, extra)[:, mine].to(x.device),
             1.0 / count,
-            curriculum.objective(self.config, progress),
+            objective,
             iterations,
             self._ascend_online if online else None,
         )
+
+    def _teach_simulated(
+        self, mine: slice, count: int, extra: int, objective: Objective, iterations: int | None
+    ) -> None:
+        """Gradients of the encoder alone, for rows simulated from the model."""
+        x = self.feed.simulated(self.model, self.step, count, extra)[mine]
+        self.model.learn(
+            x,
+            lambda t: self.feed.simulated_noise(self.model, self.step, t, count, extra)[:, mine].to(x.device),
+            self.config.training.model_samples / count,
+            objective,
+            iterations,
+        )
+        self.model.theta.grad.zero_()
 
     def _ascend_online(self) -> None:
         self._ascend({"phi": self.model.phi})
@@ -132,30 +144,14 @@ class Run:
         rank, size = self.group.rank, self.group.size
         return slice(count * rank // size, count * (rank + 1) // size)
 
-    def _drawn(self, rows: Tensor) -> Tensor:
-        """The rows of one batch as the model sees them this time."""
-        if self.draw == "none":
-            return rows
-        generator = seeds.generator(self.config.training.seed, seeds.DATA, self.step)
-        uniform = torch.rand(rows.shape, generator=generator)
-        if self.draw == "binarise":
-            return (uniform < rows).to(rows.dtype)
-        drawn: Tensor = spread(rows, uniform, legacy=self.draw == "dequantise_legacy")
-        return drawn
-
-    def _noise(self, t: int, count: int, extra: int) -> Tensor:
-        size = (self.samples, count, self.model.noise_width)
-        words = (self.config.training.seed, seeds.NOISE, self.step, t, *([extra] if extra else []))
-        return seeds.normal(size, self.model.dtype, *words)
-
     def _validation_rows(self) -> Tensor:
-        rows = fixed(self.draw, self.dataset.valid.rows[:], self.config.training.seed)
+        rows = fixed(self.feed.draw, self.dataset.valid.rows[:], self.config.training.seed)
         return torch.from_numpy(np.ascontiguousarray(rows)).to(self.model.device)
 
     def close_epoch(self) -> dict[str, Any]:
         """Measure the validation rows, file the epoch in the history and remember the best weights."""
         self.group.sum(self.sums)
-        log_likelihood, kl = (self.sums / len(self.rows)).tolist()
+        log_likelihood, kl = (self.sums / len(self.feed.rows)).tolist()
         self.sums.zero_()
         valid = self._validate()
         entry: dict[str, Any] = {
@@ -182,7 +178,7 @@ class Run:
         """Means over the validation rows, divided over ranks by batches; nats."""
         iterations = self.model.method.iterations
         draws = Draws(
-            self.samples,
+            self.config.inference.samples,
             self.model.noise_width,
             self.model.dtype,
             (self.config.training.seed, seeds.VALIDATION),
@@ -244,6 +240,5 @@ class Run:
         elbo = -math.inf if best["elbo"] is None else best["elbo"]
         self.best = Best(best["epoch"], elbo, tensors["best.theta"], tensors["best.phi"])
         self.sums = (tensors["sums"] * (self.group.rank == 0)).to(self.model.device)
-        self._order = torch.empty(0, dtype=torch.int64)
         for name, optimizer in self.optimizers.items():
             restore(optimizer, name, tensors)

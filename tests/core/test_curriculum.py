@@ -53,3 +53,13 @@ def test_steps_of_an_encoder_need_one() -> None:
     assert config(encoder_steps=3).training.encoder_steps == 3
     with pytest.raises(ValidationError, match="encoder_steps is 3, but inference method svi has no encoder"):
         config("svi", encoder_steps=3)
+
+
+def test_rows_of_the_model_teach_an_encoder_that_learns_once_a_batch() -> None:
+    assert config("hybrid", model_samples=0.5).training.model_samples == 0.5
+    with pytest.raises(
+        ValidationError, match=r"model_samples is 0\.5, but inference method svi has no encoder"
+    ):
+        config("svi", model_samples=0.5)
+    with pytest.raises(ValidationError, match=r"model_samples is 0\.5, but the encoder's steps are online"):
+        config({"method": "iterative", "online": True}, model_samples=0.5)

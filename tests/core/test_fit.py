@@ -17,8 +17,11 @@ from closegap_core import checkpoint
 from closegap_core.config import TrainConfig
 from closegap_core.data import Dataset, Part
 from closegap_core.errors import CheckpointError, ConfigError, NumericalError
+from closegap_core.feed import Feed
 from closegap_core.fit import EpochMetrics, Stopped, finish, fit
 from closegap_core.group import SINGLE, Group
+from closegap_core.model import Model
+from closegap_core.run import Run
 from closegap_core.trained import read_trained
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -40,7 +43,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "encoder": {"hidden": [8]},
     },
 }
-OPTIONS: dict[str, Any] = {"kl_warmup": 1.5, "free_bits": 0.05, "encoder_steps": 2}
+OPTIONS: dict[str, Any] = {"kl_warmup": 1.5, "free_bits": 0.05, "encoder_steps": 2, "model_samples": 0.5}
 
 
 def config(method: str = "iterative", **training: Any) -> TrainConfig:
@@ -120,6 +123,26 @@ def test_the_encoder_makes_more_steps_than_the_decoder(dataset: Dataset, tmp_pat
     run(config(encoder_steps=4), dataset, tmp_path)
     saved = weights(tmp_path)
     assert (int(saved["theta.step"]), int(saved["phi.step"])) == (15, 60)
+
+
+@pytest.mark.parametrize("method", ["standard", "iterative", "hybrid", "semi_amortized"])
+def test_rows_simulated_from_the_model_teach_the_encoder_alone(method: str, dataset: Dataset) -> None:
+    """One step: theta's gradient is the data's, phi's has that of the simulated rows beside it, times the weight."""
+    weight, settings = 0.7, config(method)
+    plain, helped = (
+        Run(Model(at, 12), dataset, SINGLE) for at in (settings, config(method, model_samples=weight))
+    )
+    feed, model = Feed(settings, dataset), Model(settings, 12)
+    x = feed.simulated(model, 0, 16, 0)
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+    model.learn(x, lambda t: feed.simulated_noise(model, 0, t, 16, 0), 1 / 16)
+    for run in (plain, helped):
+        run.learn()
+    assert torch.equal(plain.model.theta.grad, helped.model.theta.grad)
+    torch.testing.assert_close(
+        helped.model.phi.grad - plain.model.phi.grad, weight * model.phi.grad, rtol=1e-4, atol=1e-6
+    )
+    assert float(model.phi.grad.abs().max()) > 1e-3
 
 
 def test_a_new_run_without_weight_on_the_kl_lets_it_grow(dataset: Dataset, tmp_path: Path) -> None:

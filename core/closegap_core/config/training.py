@@ -35,6 +35,13 @@ class TrainingConfig(Config):
         1,
         description="Steps of the encoder for each batch; only at the last of them the decoder makes one too.",
     )
+    model_samples: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight, beside the data's 1, of as many rows simulated from the model, which teach the encoder "
+        "alone, against its overfitting (Zhang et al. 2022).",
+    )
     checkpoint_every: PositiveInt = Field(1, description="Epochs between checkpoints.")
     threads: PositiveInt = Field(1, description="CPU threads of a rank.")
 
@@ -53,6 +60,20 @@ class TrainConfig(Config):
             steps = self.training.encoder_steps
             raise ValueError(
                 f"training.encoder_steps is {steps}, but inference method svi has no encoder; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _model_samples_need_an_encoder(self) -> TrainConfig:
+        weight = self.training.model_samples
+        if weight and isinstance(self.inference, SviConfig):
+            raise ValueError(
+                f"training.model_samples is {weight}, but inference method svi has no encoder; leave it out"
+            )
+        if weight and isinstance(self.inference, IterativeConfig) and self.inference.online:
+            raise ValueError(
+                f"training.model_samples is {weight}, but the encoder's steps are online, each on one iteration of the "
+                "data; leave one out"
             )
         return self
 

@@ -73,9 +73,7 @@ def standard_error(walk: Walk) -> Tensor:
 
 def simulate(model: Model, rows: int, seed: int) -> tuple[Tensor, Tensor]:
     """Ancestral noise (B, Z) and x (B, X) simulated from it: an exact sample of the posterior of x."""
-    noise = seeds.normal((rows, model.generative.latent), model.dtype, seed, seeds.AIS, 1).to(model.device)
-    z = model.generative.prior_draws(model.theta.views, noise)
-    return noise, model.generative.simulate(model.theta.views, z, seeds.generator(seed, seeds.AIS, 2))
+    return model.simulate(rows, seed, seeds.AIS)
 
 
 def _anneal(

@@ -64,6 +64,11 @@ def counted_kl(
     return reduce(add, counted) * (0.5 * objective.kl_weight)
 
 
+def kl_by_dimension(ops: Ops, q: Sequence[Posterior], priors: Sequence[Prior | None]) -> Value:
+    """KL of each dimension of all levels, (B, Z) nats; below the top its mean over samples."""
+    return ops.concat(_twice(ops, q, priors)) * 0.5
+
+
 def _twice(ops: Ops, q: Sequence[Posterior], priors: Sequence[Prior | None]) -> list[Value]:
     """2 KL of each dimension, (B, Z_l) by level, below the top its mean over samples."""
     return [

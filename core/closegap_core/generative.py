@@ -17,7 +17,14 @@ import torch
 from torch import Tensor
 
 from closegap_core.config import ModelConfig
-from closegap_core.divergence import KlWeights, counted_kl, divergence, kl_to, kl_weights
+from closegap_core.divergence import (
+    KlWeights,
+    counted_kl,
+    divergence,
+    kl_by_dimension,
+    kl_to,
+    kl_weights,
+)
 from closegap_core.hierarchy import Ascent, Descent, Hierarchy
 from closegap_core.likelihoods import LIKELIHOODS
 from closegap_core.objective import ELBO, Objective
@@ -205,6 +212,13 @@ class GenerativeModel:
         self.likelihood.accumulate(grads, theta, descent.out, x, scale / count)
         error = self._error(TORCH, theta, x, q, z, descent) if wanted.error else None
         return Signals(gradient, error), self._bound(TORCH, theta, x, q, descent)
+
+    @torch.no_grad()
+    def kl_by_dimension(self, theta: Mapping[str, Tensor], q: Posterior, noise: Tensor) -> Tensor:
+        """KL of each dimension of q, (B, Z) nats, nearest the data first; below the top over noise (S, B, Z)."""
+        descent = self.hierarchy.descend(TORCH, theta, sample(TORCH, q, noise), noise.shape[0])
+        kl: Tensor = kl_by_dimension(TORCH, self.levels(TORCH, q), descent.priors)
+        return kl
 
     def log_weights(self, theta: Mapping[str, Tensor], x: Tensor, q: Posterior, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z) in nats for z from q by noise (S, B, Z): (S, B) (Burda et al. 2016, eq. 8)."""

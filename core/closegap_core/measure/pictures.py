@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from closegap_core import seeds
-from closegap_core.config import EvaluationConfig
-from closegap_core.data import Dataset
-from closegap_core.trained import Trained
-from closegap_core.validation import Batch, Draws
+from closegap_core.measure.subject import Subject
 
 PICTURED = 10
 """Rows whose reconstructions are kept."""
 PRIOR_SAMPLES = 64
 
 
-def pictures(
-    trained: Trained, evaluation: EvaluationConfig, rows: Tensor, dataset: Dataset
-) -> dict[str, np.ndarray]:
+def pictures(subject: Subject) -> dict[str, np.ndarray]:
     """Originals (R, X), reconstructions by iteration (T + 1, R, X), prior samples (N, X), the shape of a row."""
-    model, latent = trained.model, trained.model.generative.latent
-    batch = Batch(0, rows[:PICTURED])
-    words = (evaluation.seed, seeds.EVALUATION)
-    draws = Draws(trained.config.inference.samples, model.noise_width, model.dtype, words)
-    count = 1 if trained.config.inference.method == "standard" else evaluation.iterations
-    walk = model.posteriors(batch.x, draws.inference(batch), count)
-    theta = model.theta.views
+    model, evaluation = subject.model, subject.evaluation
+    latent, theta = model.generative.latent, model.theta.views
+    most = min(PICTURED, subject.size(evaluation.part, evaluation.rows))
+    batch = subject.batch(evaluation.part, range(most))
+    walk = subject.posteriors(batch, subject.iterations)
     noise = seeds.normal((PRIOR_SAMPLES, latent), model.dtype, evaluation.seed, seeds.PRIOR)
+    samples = model.generative.reconstruct(theta, model.generative.prior_draws(theta, noise))
     return {
         "originals": batch.x.numpy(),
         "reconstructions": torch.stack([model.generative.reconstruct(theta, q.mean) for q in walk]).numpy(),
-        "prior_samples": model.generative.reconstruct(
-            theta, model.generative.prior_draws(theta, noise)
-        ).numpy(),
-        "shape": np.asarray(dataset.shape),
+        "prior_samples": samples.numpy(),
+        "shape": np.asarray(subject.dataset.shape),
     }

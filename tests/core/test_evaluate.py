@@ -76,6 +76,38 @@ def test_figures_agree(method: str, bundles: dict[str, Path], dataset: Dataset, 
     assert summary["refinement"]["best"] <= summary["iwae"]["value"] + 3 * summary["iwae"]["standard_error"]
 
 
+def test_what_the_dimensions_carry(bundles: dict[str, Path], dataset: Dataset, tmp_path: Path) -> None:
+    summary = measure(bundles["iterative"], dataset, tmp_path, refinement=None)
+    assert len(summary["kl_by_dimension"]) == 6
+    assert sum(summary["kl_by_dimension"]) == pytest.approx(summary["kl"], rel=1e-5)
+    [level] = summary["kl_by_level"]
+    assert level["kl"] == pytest.approx(summary["kl"], rel=1e-5)
+    units = summary["active_units"]
+    assert units["count"] == level["active_units"] == sum(v > units["threshold"] for v in units["variance"])
+    gradients = summary["gradient_by_iteration"]
+    assert [point["iteration"] for point in gradients] == list(range(7))
+    assert gradients[3]["mean"] < gradients[0]["mean"]
+
+
+def test_the_identity_says_what_is_comparable(
+    bundles: dict[str, Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    found = measure(bundles["standard"], dataset, tmp_path, refinement=None, rows=20, seed=3)["identity"]
+    assert found.pop("rows_digest") != measure(
+        bundles["standard"], dataset, tmp_path, refinement=None, rows=21, seed=3
+    )["identity"].pop("rows_digest")
+    assert found == {
+        "likelihood": "bernoulli",
+        "data_digest": dataset.digest,
+        "draw": "binarise",
+        "part": "test",
+        "rows": 20,
+        "samples": 10,
+        "importance_samples": 500,
+        "seed": 3,
+    }
+
+
 def test_the_iterative_model_needs_fewer_nats(
     bundles: dict[str, Path], dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -91,7 +91,7 @@ class Iterations(Stage):
         gradients = [reached.gradient for reached in walk if reached.gradient is not None]
         generative, noise = self.model.generative, self._noise(batch, self.subject.iterations)
         kl = generative.kl_by_dimension(self.model.theta.views, q, noise)
-        levels = torch.split(kl, generative.hierarchy.latents, -1)
+        levels = torch.split(kl, list(generative.hierarchy.latents), -1)
         return {
             "gradient_mean": torch.stack([mean for mean, _ in gradients], -1),
             "gradient_log_var": torch.stack([log_var for _, log_var in gradients], -1),

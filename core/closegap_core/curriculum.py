@@ -13,7 +13,7 @@ def objective(config: TrainConfig, progress: float) -> Objective:
     """What this step maximises; progress: epochs done, fractions included. KL's weight rises linearly from 0."""
     training = config.training
     weight = min(1.0, progress / training.kl_warmup) if training.kl_warmup else 1.0
-    return Objective(weight, training.free_bits)
+    return Objective(weight, training.free_bits, training.objective == "iwae")
 
 
 def iterations(config: TrainConfig, step: int, progress: float) -> int | None:

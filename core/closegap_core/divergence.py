@@ -7,7 +7,7 @@ from functools import reduce
 from operator import add
 from typing import NamedTuple
 
-from closegap_core.objective import ELBO, Objective
+from closegap_core.objective import Objective
 from closegap_core.ops import Ops, Value
 from closegap_core.posterior import Posterior, twice_kl_to_prior
 
@@ -44,7 +44,7 @@ def kl_weights(
     ops: Ops, q: Sequence[Posterior], priors: Sequence[Prior | None], objective: Objective
 ) -> KlWeights | None:
     """What the KL of each level counts in the gradient of `objective`; None: as in the ELBO."""
-    if objective == ELBO:
+    if objective.kl_weight == 1.0 and not objective.free_bits:
         return None
     if not objective.free_bits:
         return [objective.kl_weight] * len(q)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -26,43 +26,16 @@ from closegap_core.divergence import (
     kl_weights,
 )
 from closegap_core.hierarchy import Ascent, Descent, Hierarchy
+from closegap_core.importance import ImportanceWeighted
 from closegap_core.likelihoods import LIKELIHOODS
 from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH, Ops, Value
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior, kl_to_prior, log_density, log_normal, log_prior, sample
-
-
-class Wanted(NamedTuple):
-    """Which signals an inference method encodes."""
-
-    gradient: bool
-    error: bool
-
-
-class Error(NamedTuple):
-    """Prediction errors, averaged over samples: of the data (B, X) and of the latents (B, Z)."""
-
-    data: Value
-    latent: Value
-
-
-class Signals(NamedTuple):
-    """What can be encoded: dL/d(mean, log_var) of each row's own ELBO, and the errors."""
-
-    gradient: Posterior | None
-    error: Error | None
-
-
-class Bound(NamedTuple):
-    """ELBO = log_likelihood - kl of each row, nats, (B,)."""
-
-    log_likelihood: Value
-    kl: Value
-
-    @property
-    def elbo(self) -> Value:
-        return self.log_likelihood - self.kl
+from closegap_core.signals import Bound as Bound
+from closegap_core.signals import Error as Error
+from closegap_core.signals import Signals as Signals
+from closegap_core.signals import Wanted as Wanted
 
 
 @final
@@ -75,6 +48,7 @@ class GenerativeModel:
         self.likelihood = LIKELIHOODS[config.likelihood.kind](config.likelihood, width)
         self.hierarchy = Hierarchy(config, shape, self.likelihood.outputs)
         self.latent = sum(self.hierarchy.latents)
+        self.weighted = ImportanceWeighted(self.hierarchy, self.likelihood)
 
     def shapes(self) -> list[Shape]:
         return [*self.hierarchy.shapes(), *self.likelihood.shapes()]
@@ -116,6 +90,9 @@ class GenerativeModel:
     ) -> Bound:
         """`objective` of each row, its expectation over z estimated with the S = count draws of `noise`."""
         descent = self.hierarchy.descend(ops, theta, sample(ops, q, noise), count)
+        if objective.importance_weighted:
+            weighed = self.weighted.weigh(theta, x, q, noise, descent, objective.kl_weight)
+            return Bound(*self.weighted.bound(weighed))
         bound = self._bound(ops, theta, x, q, descent)
         if objective == ELBO:
             return bound
@@ -136,7 +113,9 @@ class GenerativeModel:
         wanted: Wanted,
         objective: Objective = ELBO,
     ) -> Signals:
-        """Signals of `objective` at q. The gradient is each row's own, so it does not depend on the batch.
+        """Signals of `objective` at q, weighted by importance never: what is encoded stays the ELBO's.
+
+        The gradient is each row's own, so it does not depend on the batch.
 
         Marino et al. 2018, eqs. 9-13, with the analytic KL term; for one level
         dL/dmean = E[r] - mean,  dL/dlog_var = E[sigma noise r] / 2 + (1 - sigma^2) / 2,  r = d log p(x|z) / dz.
@@ -200,18 +179,43 @@ class GenerativeModel:
     ) -> tuple[Signals, Bound]:
         """As `signals`, and adds scale * d(sum of objectives)/dtheta to `grads` from the same pass.
 
-        The gradient is there always, and the bound is the ELBO whatever the objective.
+        The gradient is there always, here that of a bound weighted by importance where the objective is one; the
+        bound is the ELBO whatever the objective.
         """
         count = noise.shape[0]
         z = sample(TORCH, q, noise)
         descent = self.hierarchy.descend(TORCH, theta, z, count)
+        error = self._error(TORCH, theta, x, q, z, descent) if wanted.error else None
+        bound = self._bound(TORCH, theta, x, q, descent)
+        if objective.importance_weighted:
+            weighed = self.weighted.weigh(theta, x, q, noise, descent, objective.kl_weight)
+            gradient, ascent = self.weighted.gradient(theta, x, q, noise, weighed, objective.kl_weight)
+            self.weighted.accumulate(theta, grads, x, weighed, ascent, scale, objective.kl_weight)
+            return Signals(gradient, error), bound
         levels = self.levels(TORCH, q)
         weights = kl_weights(TORCH, levels, descent.priors, objective)
         gradient, ascent = self._gradient(TORCH, theta, x, q, noise, descent, count, weights)
         self.hierarchy.accumulate(theta, grads, descent, ascent, levels, TORCH, scale / count, weights)
         self.likelihood.accumulate(grads, theta, descent.out, x, scale / count)
-        error = self._error(TORCH, theta, x, q, z, descent) if wanted.error else None
-        return Signals(gradient, error), self._bound(TORCH, theta, x, q, descent)
+        return Signals(gradient, error), bound
+
+    def goal(
+        self,
+        theta: Mapping[str, Tensor],
+        x: Tensor,
+        q: Posterior,
+        noise: Tensor,
+        signals: Signals,
+        objective: Objective,
+    ) -> Posterior:
+        """The gradient of `objective` at q, what an encoder learns from; signals: those at q by the same noise."""
+        if objective.importance_weighted:
+            descent = self.hierarchy.descend(TORCH, theta, sample(TORCH, q, noise), noise.shape[0])
+            weighed = self.weighted.weigh(theta, x, q, noise, descent, objective.kl_weight)
+            return self.weighted.gradient(theta, x, q, noise, weighed, objective.kl_weight)[0]
+        if signals.gradient is None:
+            raise TypeError("the gradient of the ELBO was not computed")
+        return signals.gradient
 
     @torch.no_grad()
     def kl_by_dimension(self, theta: Mapping[str, Tensor], q: Posterior, noise: Tensor) -> Tensor:

@@ -12,10 +12,14 @@ class Objective(NamedTuple):
     KL free (Kingma et al. 2016). They bound the mean over a batch; here each row is bounded by itself, on the analytic
     KL (below the top level its mean over the samples), so that no row depends on its batch, nor a step on the number
     of ranks that share it.
+
+    importance_weighted: theta and phi learn from the importance-weighted bound of the S draws instead (Burda et al.
+    2016), kl_weight on log p(z) - log q(z); signals that are encoded, and refiners, still follow the form above.
     """
 
     kl_weight: float = 1.0
     free_bits: float = 0.0
+    importance_weighted: bool = False
 
 
 ELBO = Objective()

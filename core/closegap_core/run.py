@@ -29,10 +29,10 @@ VALIDATION_BATCH = 250
 
 
 class Best(NamedTuple):
-    """The weights of the best validation ELBO so far."""
+    """The weights of the best validation bound so far: the ELBO, or the importance-weighted one if that is learned."""
 
     epoch: int
-    elbo: float
+    bound: float
     theta: Tensor
     phi: Tensor
 
@@ -166,9 +166,10 @@ class Run:
         }
         self._opened, self._seconds = time.monotonic(), 0.0
         self.history.append(entry)
-        if valid["elbo"] > self.best.elbo:
+        bound = valid.get("iwae", valid["elbo"])
+        if bound > self.best.bound:
             theta, phi = self.model.theta.data.clone(), self.model.phi.data.clone()
-            self.best = Best(len(self.history) - 1, valid["elbo"], theta, phi)
+            self.best = Best(len(self.history) - 1, bound, theta, phi)
         return entry
 
     def _elapsed(self) -> float:
@@ -183,13 +184,13 @@ class Run:
             self.model.dtype,
             (self.config.training.seed, seeds.VALIDATION),
         )
-        sums = torch.zeros(iterations + 1, 2, dtype=torch.float64, device=self.model.device)
+        sums = torch.zeros(iterations + 1, 3, dtype=torch.float64, device=self.model.device)
         for i, batch in enumerate(batches(self.valid, VALIDATION_BATCH)):
             if i % self.group.size == self.group.rank:
                 sums += self._measure(batch, draws, iterations)
         self.group.sum(sums)
         means = sums / self.valid.shape[0]
-        log_likelihood, kl = means[-1].tolist()
+        log_likelihood, kl, iwae = means[-1].tolist()
         by_iteration = (means[:, 0] - means[:, 1]).tolist()
         if not all(math.isfinite(value) for value in by_iteration):
             raise NumericalError(
@@ -200,13 +201,19 @@ class Run:
             "log_likelihood": log_likelihood,
             "kl": kl,
             "elbo_by_iteration": by_iteration,
+            **({"iwae": iwae} if self.config.training.objective == "iwae" else {}),
         }
 
     def _measure(self, batch: Batch, draws: Draws, iterations: int) -> Tensor:
-        walk = curve(self.model, batch, draws, draws, iterations)
-        return torch.stack(
-            [torch.stack([b.log_likelihood.double().sum(), b.kl.double().sum()]) for _, b in walk]
-        )
+        """Sums of log-likelihood and KL by iteration, and of the IWAE bound where it is what is learned, (T + 1, 3)."""
+        found = []
+        for t, (q, bound) in enumerate(curve(self.model, batch, draws, draws, iterations)):
+            iwae = torch.zeros_like(bound.kl)
+            if t == iterations and self.config.training.objective == "iwae":
+                weights = self.model.log_weights(batch.x, q, draws.measure(batch, t))
+                iwae = torch.logsumexp(weights, 0) - math.log(draws.samples)
+            found.append(torch.stack([part.double().sum() for part in (*bound, iwae)]))
+        return torch.stack(found)
 
     def state(self) -> Checkpoint:
         """All of it. The open epoch's sums are added over ranks, so a run may go on with another number of them."""
@@ -226,7 +233,7 @@ class Run:
             "step": self.step,
             "history": self.history,
             "seconds": self._elapsed(),
-            "best": {"epoch": self.best.epoch, "elbo": self.best.elbo if self.history else None},
+            "best": {"epoch": self.best.epoch, "bound": self.best.bound if self.history else None},
         }
         return Checkpoint(tensors, state)
 
@@ -237,8 +244,8 @@ class Run:
         self.model.phi.data.copy_(tensors["phi"])
         self.step, self.history, self._seconds = state["step"], state["history"], state["seconds"]
         best = state["best"]
-        elbo = -math.inf if best["elbo"] is None else best["elbo"]
-        self.best = Best(best["epoch"], elbo, tensors["best.theta"], tensors["best.phi"])
+        bound = -math.inf if best["bound"] is None else best["bound"]
+        self.best = Best(best["epoch"], bound, tensors["best.theta"], tensors["best.phi"])
         self.sums = (tensors["sums"] * (self.group.rank == 0)).to(self.model.device)
         for name, optimizer in self.optimizers.items():
             restore(optimizer, name, tensors)

@@ -31,6 +31,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "iterations": 2,
         "encoder": {"hidden": [8], "connection": "highway"},
     },
+    "sampled": {"method": "iterative", "samples": 4, "iterations": 2, "encoder": {"hidden": [8]}},
     "svi": {"method": "svi", "iterations": 3},
     "hybrid": {"method": "hybrid", "iterations": 3, "encoder": {"hidden": [8]}, "refiner": "natural"},
     "semi_amortized": {"method": "semi_amortized", "iterations": 2, "encoder": {"hidden": [8]}},
@@ -228,6 +229,20 @@ def test_finish_writes_the_kept_weights(keep: str, dataset: Dataset, tmp_path: P
     saved = weights(tmp_path / "c")
     assert torch.equal(trained.model.theta.data, saved["best.theta" if keep == "best" else "theta"])
     assert [entry["epoch"] for entry in trained.metrics["history"]] == list(range(1, 7))
+
+
+def test_a_run_on_the_importance_weighted_bound_goes_on_exactly_and_keeps_its_best(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    settings = config("sampled", objective="iwae", kl_warmup=0.5, epochs=6, learning_rate=0.1)
+    epochs = [e for e in run(settings, dataset, tmp_path / "whole") if isinstance(e, EpochMetrics)]
+    run(settings, dataset, tmp_path / "parts", stop_at=17)
+    run(settings, dataset, tmp_path / "parts")
+    assert_equal(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+    bounds = [epoch.valid["iwae"] for epoch in epochs]
+    assert all(epoch.valid["iwae"] > epoch.valid["elbo"] for epoch in epochs)
+    summary = finish(settings, dataset, tmp_path / "whole", tmp_path)
+    assert summary["kept_epoch"] == 1 + bounds.index(max(bounds))
 
 
 def test_an_unfinished_run_cannot_be_finished(dataset: Dataset, tmp_path: Path) -> None:

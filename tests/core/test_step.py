@@ -48,6 +48,10 @@ HIERARCHIES: dict[str, dict[str, Any]] = {
 }
 
 
+OBJECTIVES = [Objective(0.3), Objective(1.0, 0.4), Objective(0.5, 0.2)]
+IWAE = Objective(importance_weighted=True)
+
+
 CONVOLUTIONS: dict[str, dict[str, Any]] = {
     "two": {"channels": [2, 3], "hidden": [5]},
     "small": {"channels": [3], "kernel": 2, "hidden": [6, 6], "connection": "highway", "activation": "tanh"},
@@ -146,6 +150,8 @@ def objective_sum(
     """log p(x|z) - weight * sum over dimensions of max(KL, free bits), written out with torch.distributions."""
     generative, q = model.generative, Posterior(mean, log_var)
     descent = generative.hierarchy.descend(TORCH, theta, sample(TORCH, q, noise(t)), SAMPLES)
+    if goal.importance_weighted:
+        return importance_weighted_sum(model, theta, x, q, t, goal)
     total = generative.likelihood.log_likelihood(TORCH, theta, descent.out, x).mean(0).sum()
     for level, prior in zip(generative.levels(TORCH, q), descent.priors, strict=True):
         of_prior = Normal(0.0, 1.0) if prior is None else Normal(prior.mean, (prior.log_var / 2).exp())
@@ -153,6 +159,22 @@ def objective_sum(
         kl = kl if prior is None else kl.mean(0)
         total = total - goal.kl_weight * kl.clamp(min=goal.free_bits).sum()
     return total
+
+
+def importance_weighted_sum(
+    model: Model, theta: dict[str, Tensor], x: Tensor, q: Posterior, t: int, goal: Objective
+) -> Tensor:
+    """log (1/S) sum_s p(x|z_s) (p(z_s) / q(z_s))^weight, written out with torch.distributions."""
+    generative, z = model.generative, sample(TORCH, q, noise(t))
+    descent = generative.hierarchy.descend(TORCH, theta, z, SAMPLES)
+    log_weight = generative.likelihood.log_likelihood(TORCH, theta, descent.out, x)
+    for part, level, prior in zip(
+        generative.hierarchy.split(TORCH, z), generative.levels(TORCH, q), descent.priors, strict=True
+    ):
+        of_prior = Normal(0.0, 1.0) if prior is None else Normal(prior.mean, (prior.log_var / 2).exp())
+        ratio = of_prior.log_prob(part) - Normal(level.mean, (level.log_var / 2).exp()).log_prob(part)
+        log_weight = log_weight + goal.kl_weight * ratio.sum(-1)
+    return (torch.logsumexp(log_weight, 0) - math.log(SAMPLES)).sum()
 
 
 def autograd_learn(
@@ -172,7 +194,8 @@ def autograd_learn(
     weights = weights or [1 / count] * count
     for t in range(count):
         leaves = [part.detach().clone().requires_grad_() for part in q]
-        gradient = torch.autograd.grad(objective_sum(model, frozen, x, *leaves, t=t, goal=goal), leaves)
+        shown = goal._replace(importance_weighted=False)
+        gradient = torch.autograd.grad(objective_sum(model, frozen, x, *leaves, t=t, goal=shown), leaves)
         fixed = Posterior(*(part.detach() for part in leaves))
         signals = model.generative.signals(
             TORCH, frozen, x, fixed, noise(t), SAMPLES, Wanted(False, method.wanted.error)
@@ -271,9 +294,9 @@ def test_a_row_under_convolutions_does_not_depend_on_its_batch(network: str, ima
 
 
 @pytest.mark.parametrize("hierarchy", ["single", *HIERARCHIES])
-@pytest.mark.parametrize("goal", [Objective(0.3), Objective(1.0, 0.4), Objective(0.5, 0.2)], ids=str)
+@pytest.mark.parametrize("goal", [*OBJECTIVES, IWAE, IWAE._replace(kl_weight=0.3)], ids=str)
 def test_step_of_every_objective(goal: Objective, hierarchy: str) -> None:
-    """KL warm-up and free bits, in signals and gradients."""
+    """KL warm-up and free bits, in signals and gradients; weighting by importance in gradients alone."""
     model = make(model=HIERARCHIES.get(hierarchy), encode=["data", "gradient", "error", "estimate"])
     assert_learns_like_autograd(model, goal)
 
@@ -439,8 +462,9 @@ def test_a_hybrid_step_teaches_the_encoder_at_its_own_output() -> None:
 
 
 @pytest.mark.parametrize("hierarchy", ["single", *HIERARCHIES])
-def test_the_objective_is_what_is_written_out(hierarchy: str) -> None:
-    model, q, goal = make(model=HIERARCHIES.get(hierarchy)), somewhere(), Objective(0.7, 0.3)
+@pytest.mark.parametrize("goal", [Objective(0.7, 0.3), IWAE, IWAE._replace(kl_weight=0.7)], ids=str)
+def test_the_objective_is_what_is_written_out(goal: Objective, hierarchy: str) -> None:
+    model, q = make(model=HIERARCHIES.get(hierarchy)), somewhere()
     bound = model.generative.bound(TORCH, model.theta.views, rows(), q, noise(0), SAMPLES, goal)
     expected = objective_sum(model, model.theta.views, rows(), *q, t=0, goal=goal)
     torch.testing.assert_close(bound.elbo.sum(), expected, rtol=1e-12, atol=0)

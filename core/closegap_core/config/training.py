@@ -21,7 +21,12 @@ class TrainingConfig(Config):
     learning_rate_decay: float = Field(1.0, gt=0, le=1, description="Factor after each epoch.")
     seed: Seed = 0
     keep: Literal["best", "last"] = Field(
-        "best", description="Weights kept: of the best validation ELBO, or the last."
+        "best", description="Weights kept: of the best validation bound, or the last."
+    )
+    objective: Literal["elbo", "iwae"] = Field(
+        "elbo",
+        description="What decoder and encoder learn from: the ELBO, or the importance-weighted bound of "
+        "inference.samples draws (Burda et al. 2016). What an encoder is shown stays the ELBO's.",
     )
     kl_warmup: float = Field(
         0.0,
@@ -74,6 +79,22 @@ class TrainConfig(Config):
             raise ValueError(
                 f"training.model_samples is {weight}, but the encoder's steps are online, each on one iteration of the "
                 "data; leave one out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _importance_needs_samples(self) -> TrainConfig:
+        if self.training.objective == "elbo":
+            return self
+        if self.inference.samples < 2:
+            raise ValueError(
+                f"training.objective is iwae, which with inference.samples {self.inference.samples} is the ELBO; give "
+                "at least 2 samples"
+            )
+        if self.training.free_bits:
+            raise ValueError(
+                f"training.free_bits is {self.training.free_bits}, but training.objective iwae has no KL that a bit "
+                "could be free in; leave one out"
             )
         return self
 

@@ -158,15 +158,18 @@ class Amortized(InferenceMethod):
         for t in range(1, count + 1):
             iteration = self.update(TORCH, phi, constant, signals, q)
             q, draw = iteration.q, noise(t)
+            goal: Posterior | None
             if t < count:
                 signals = generative.signals(TORCH, theta, x, q, draw, draw.shape[0], everything, objective)
+                goal = generative.goal(theta, x, q, draw, signals, objective)
             else:
                 signals, bound = generative.learn(theta, grads[0], x, q, draw, scale, everything, objective)
-            if signals.gradient is None:
+                goal = signals.gradient
+            if goal is None:
                 raise TypeError("the gradient of the ELBO was not computed")
             weight = self.loss_weights(t, count)
             if weight:
-                kept.append(Learned(iteration, _weighted(signals.gradient, weight)))
+                kept.append(Learned(iteration, _weighted(goal, weight)))
             if lesson.step is not None:
                 self._backward(phi, grads[1], x, kept, scale)
                 lesson.step()

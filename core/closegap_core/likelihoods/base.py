@@ -53,6 +53,15 @@ class Likelihood(ABC):
 
     @abstractmethod
     def accumulate(
-        self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], out: Tensor, x: Tensor, scale: float
+        self,
+        grads: Mapping[str, Tensor],
+        params: Mapping[str, Tensor],
+        out: Tensor,
+        x: Tensor,
+        scale: float,
+        share: Tensor | None = None,
     ) -> None:
-        """Add scale * d(sum over S, B of log p(x|z)) / d(own parameters) to `grads`."""
+        """Add scale * d(sum over S, B of log p(x|z)) / d(own parameters) to `grads`.
+
+        share: what each (s, b) counts in the sum, (S, B); absent: one.
+        """

@@ -39,6 +39,12 @@ class Bernoulli(Likelihood):
         return (draws < out.sigmoid()).to(out.dtype)
 
     def accumulate(
-        self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], out: Tensor, x: Tensor, scale: float
+        self,
+        grads: Mapping[str, Tensor],
+        params: Mapping[str, Tensor],
+        out: Tensor,
+        x: Tensor,
+        scale: float,
+        share: Tensor | None = None,
     ) -> None:
         return None

@@ -55,6 +55,12 @@ class Dequantised(Likelihood):
         return self.gaussian.sample(params, out, generator)
 
     def accumulate(
-        self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], out: Tensor, x: Tensor, scale: float
+        self,
+        grads: Mapping[str, Tensor],
+        params: Mapping[str, Tensor],
+        out: Tensor,
+        x: Tensor,
+        scale: float,
+        share: Tensor | None = None,
     ) -> None:
-        self.gaussian.accumulate(grads, params, out, x, scale)
+        self.gaussian.accumulate(grads, params, out, x, scale, share)

@@ -71,12 +71,19 @@ class Gaussian(Likelihood):
         return drawn
 
     def accumulate(
-        self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], out: Tensor, x: Tensor, scale: float
+        self,
+        grads: Mapping[str, Tensor],
+        params: Mapping[str, Tensor],
+        out: Tensor,
+        x: Tensor,
+        scale: float,
+        share: Tensor | None = None,
     ) -> None:
         if self.predicts:
             return
         mean, raw = self._moments(TORCH, params, out)
-        excess = ((x - mean).square() * (-raw).exp() - 1.0).sum((0, 1))  # (X,)
+        excess = (x - mean).square() * (-raw).exp() - 1.0
+        excess = (excess if share is None else excess * share[..., None]).sum((0, 1))  # (X,)
         total = excess if self.config.variance == "dimension" else excess.sum(0, keepdim=True)
         grads[NAME].add_(total * _inside(TORCH, raw), alpha=0.5 * scale)
 

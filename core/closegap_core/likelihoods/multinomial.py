@@ -54,6 +54,12 @@ class Multinomial(Likelihood):
         return counts.reshape(out.shape).to(out.device)
 
     def accumulate(
-        self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], out: Tensor, x: Tensor, scale: float
+        self,
+        grads: Mapping[str, Tensor],
+        params: Mapping[str, Tensor],
+        out: Tensor,
+        x: Tensor,
+        scale: float,
+        share: Tensor | None = None,
     ) -> None:
         return None

@@ -14,7 +14,7 @@ B rows, S draws, Z and V dimensions of z and v, P parameters of a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple, final
 
 import torch
@@ -23,15 +23,16 @@ from torch.nn import functional
 
 from closegap_core import seeds
 from closegap_core.bounds import CHUNK_ROWS
-from closegap_core.config import FlowConfig, RefinerConfig
+from closegap_core.config import FlowConfig
 from closegap_core.errors import NumericalError
-from closegap_core.inference.refiners import Adam, State
-from closegap_core.measure.optimum import climb
+from closegap_core.measure.ascent import Hill, climb
 from closegap_core.model import Model
 from closegap_core.posterior import LOG_VAR_BOUND, Posterior, log_density, log_normal
 
 SHARED_VARIANCE = 0.5
 """Of u_0 that v_0 carries at the start."""
+JUDGED = 128
+"""Draws by which two places of a row's ascent are compared."""
 CHOICE_PAIRS = 128
 """Antithetic pairs by which a row's flow is compared with the diagonal Gaussian that it began as."""
 
@@ -138,53 +139,55 @@ class AuxiliaryFlow:
 
 
 class BestFlow(NamedTuple):
-    """Parameters (B, P) of each row's flow, whether the bound stopped rising, and which rows gained, (B,)."""
+    """Parameters (B, P) of each row's flow, whether its bound stopped rising, and whether it gained, (B,)."""
 
     values: Tensor
-    converged: bool
+    converged: Tensor
     gained: Tensor
 
 
-def best_flow(model: Model, x: Tensor, base: Posterior, config: FlowConfig, seed: int) -> BestFlow:
-    """The flow of each row of x (B, X), by Adam from `base`, its best diagonal Gaussian.
+@torch.no_grad()
+def best_flow(
+    model: Model, x: Tensor, base: Posterior, config: FlowConfig, seed: int
+) -> Generator[int, None, BestFlow]:
+    """The flow of each row of x (B, X), by Adam from `base`, its best diagonal Gaussian; yields the row steps made.
 
-    All rows see the same draws, so that a row's steps do not depend on the batch; only their number does. A row that
-    gained nothing, judged on draws of its own, keeps its start. Raises NumericalError when a row is not finite.
+    All rows see the same draws, so that no row depends on its batch. A row that gained nothing, judged on draws of
+    its own, keeps its start. Raises NumericalError when a row is not finite.
     """
     flow = AuxiliaryFlow(model.generative.latent, config)
     settings = config.optimum
 
-    def noise(index: int, t: int) -> Tensor:
-        size = (max(1, settings.samples // 2), 1, flow.auxiliary + flow.latent)
-        half = seeds.normal(size, model.dtype, seed, seeds.GAPS, 4, index, t).to(x.device)
+    def noise(count: int, *words: int) -> Tensor:
+        size = (max(1, count // 2), 1, flow.auxiliary + flow.latent)
+        half = seeds.normal(size, model.dtype, seed, seeds.GAPS, *words).to(x.device)
         return torch.cat([half, -half])
 
-    def walk(index: int, rate: float, values: Tensor) -> Iterator[Tensor]:
-        adam = Adam(RefinerConfig(learning_rate=rate))
-        state = State(torch.zeros_like(values), torch.zeros_like(values), 0)
-        while True:
-            yield values
-            draws = noise(index, state.steps)
-            increment, state = adam.step(values, _gradient(flow, model, values, base, x, draws), state)
-            values, state = values + increment, state._replace(steps=state.steps + 1)
+    def gradient(rows: Tensor, values: Tensor, step: tuple[int, int]) -> Tensor:
+        return _gradient(flow, model, values, _some(base, rows), x[rows], noise(settings.samples, 4, *step))
 
-    def bound(index: int, t: int, values: Tensor) -> float:
-        return float(flow.bound(model, values, base, x, noise(index, t)).mean())
+    judged = noise(JUDGED, 8)
 
-    with torch.no_grad():
-        start = flow.start(x.shape[0], model.dtype, seed).to(x.device)
-        values, converged = climb(start, walk, bound, settings)
-        if not bool(values.isfinite().all()):
-            row = int((~values.isfinite().all(-1)).nonzero()[0])
-            raise NumericalError(
-                f"the flow of row {row} of {len(x)} is not finite; check the row, or lower flow.optimum.learning_rates"
-            )
-        after, before = (
-            pairs(model, flow, at, base, x, CHOICE_PAIRS, (seed, seeds.GAPS, 5), shared=True)
-            for at in (values, start)
+    def bound(rows: Tensor, values: Tensor) -> Tensor:
+        return flow.bound(model, values, _some(base, rows), x[rows], judged).mean(0)
+
+    start = flow.start(x.shape[0], model.dtype, seed).to(x.device)
+    summit = yield from climb(start, Hill(gradient, bound), settings)
+    if not bool(summit.bound.isfinite().all()):
+        row = int((~summit.bound.isfinite()).nonzero()[0])
+        raise NumericalError(
+            f"the flow of row {row} of {len(x)} is not finite; check the row, or lower flow.optimum.learning_rates"
         )
-        gained = (after - before).mean(0) > 0
-        return BestFlow(torch.where(gained[:, None], values, start), converged, gained)
+    after, before = (
+        pairs(model, flow, at, base, x, CHOICE_PAIRS, (seed, seeds.GAPS, 5), shared=True)
+        for at in (summit.values, start)
+    )
+    gained = (after - before).mean(0) > 0
+    return BestFlow(torch.where(gained[:, None], summit.values, start), summit.converged, gained)
+
+
+def _some(q: Posterior, rows: Tensor) -> Posterior:
+    return Posterior(q.mean[rows], q.log_var[rows])
 
 
 @torch.no_grad()

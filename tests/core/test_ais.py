@@ -45,7 +45,7 @@ def test_schedule_runs_from_zero_to_one(shape: str) -> None:
 @pytest.mark.parametrize(("latent", "log_var"), [(2, 0.0), (4, -1.0), (6, -2.0)])
 def test_both_directions_meet_at_the_evidence(latent: int, log_var: float) -> None:
     model = linear(latent, log_var)
-    z, x = simulate(model, rows=8, seed=3)
+    z, x = simulate(model, 8, 3)
     settings = AisConfig(chains=32, temperatures=1200, leapfrogs=5)
     *_, up = forward(model, x, settings, 1)
     *_, down = backward(model, x, z, settings, 1)
@@ -62,7 +62,7 @@ def test_both_directions_meet_at_the_evidence(latent: int, log_var: float) -> No
 
 def test_more_temperatures_are_tighter() -> None:
     model = linear(4, -3.0)
-    _, x = simulate(model, rows=64, seed=3)
+    _, x = simulate(model, 64, 3)
     gaps = []
     for temperatures in (2, 20, 500):
         *_, walk = forward(model, x, AisConfig(chains=2, temperatures=temperatures, leapfrogs=5), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,14 @@ from torch import Tensor
 
 from closegap_core import seeds
 from closegap_core.config import AisConfig, GapConfig, TrainConfig
-from closegap_core.measure.gaps import GapReport, measure_gaps
+from closegap_core.measure.evaluate import carry_out
+from closegap_core.measure.gaps import certificate_of, gap_report, gap_stages
+from closegap_core.measure.ledger import Ledger
+from closegap_core.measure.optimum import Optimum
+from closegap_core.measure.subject import Portion
 from closegap_core.model import Model
 from closegap_core.posterior import Posterior
-from closegap_core.progress import Progress
+from closegap_core.validation import Batch
 
 ROWS = 8
 
@@ -61,15 +66,31 @@ def truth(model: Model, x: Tensor, q: Posterior) -> dict[str, Tensor]:
     return {"log_evidence": evidence, "optimal_elbo": evidence - approximation, "elbo": evidence - kl}
 
 
-def report(model: Model, x: Tensor, q: Posterior, config: GapConfig) -> dict[str, Any]:
-    events = list(measure_gaps(model, x, lambda rows: q, config, seed=4))
-    assert any(isinstance(event, Progress) for event in events)
-    [found] = [event for event in events if isinstance(event, GapReport)]
-    return found.summary
+def portion(model: Model, x: Tensor, q: Posterior) -> Portion:
+    def some(rows: range) -> Batch:
+        return Batch(rows.start, x[rows.start : rows.stop])
+
+    def infer(batch: Batch) -> Posterior:
+        rows = slice(batch.first, batch.first + len(batch.x))
+        return Posterior(q.mean[rows], q.log_var[rows])
+
+    return Portion(model, "test", len(x), some, infer, 4)
+
+
+def report(model: Model, x: Tensor, q: Posterior, config: GapConfig, folder: Path) -> dict[str, Any]:
+    rows, ledger = portion(model, x, q), Ledger(folder, {})
+    certificate = certificate_of(model, config, 4)
+    stages = [Optimum(rows, config.optimum), *gap_stages(rows, config)]
+    events = list(carry_out([*stages, *([certificate] if certificate else [])], ledger))
+    assert events[-1].done == events[-1].total
+    assert [event.done for event in events] == sorted(event.done for event in events)
+    return gap_report(ledger, "test", config, certificate.summary(ledger) if certificate else None)
 
 
 @pytest.mark.parametrize(("width", "latent", "log_var"), [(6, 3, -0.5), (8, 4, -0.7), (12, 5, -1.0)])
-def test_the_report_agrees_with_the_closed_form(width: int, latent: int, log_var: float) -> None:
+def test_the_report_agrees_with_the_closed_form(
+    width: int, latent: int, log_var: float, tmp_path: Path
+) -> None:
     model = linear(width, latent, log_var)
     x = model.generative.simulate(
         model.theta.views, seeds.normal((ROWS, latent), torch.float64, 23), seeds.generator(24)
@@ -83,7 +104,7 @@ def test_the_report_agrees_with_the_closed_form(width: int, latent: int, log_var
         ais=AisConfig(chains=32, temperatures=800, leapfrogs=5),
         certificate_rows=8,
     )
-    found, known = report(model, x, q, config), truth(model, x, q)
+    found, known = report(model, x, q, config, tmp_path), truth(model, x, q)
     expected = {name: float(value.mean()) for name, value in known.items()}
     expected["approximation_gap"] = expected["log_evidence"] - expected["optimal_elbo"]
     expected["amortization_gap"] = expected["optimal_elbo"] - expected["elbo"]
@@ -104,12 +125,12 @@ def test_the_report_agrees_with_the_closed_form(width: int, latent: int, log_var
     assert not any("certif" in said for said in found["verdict"])
 
 
-def test_a_short_optimisation_is_said_not_to_have_converged() -> None:
+def test_a_short_optimisation_is_said_not_to_have_converged(tmp_path: Path) -> None:
     model = linear(8, 4, -0.7)
     x = seeds.normal((ROWS, 8), torch.float64, 1)
     q = Posterior(torch.zeros(ROWS, 4, dtype=torch.float64), torch.zeros(ROWS, 4, dtype=torch.float64))
     config = GapConfig(ais=None, elbo_samples=100, importance_samples=100, optimum={"max_steps": 100})
-    found = report(model, x, q, config)
+    found = report(model, x, q, config, tmp_path)
     assert not found["optimal_elbo"]["converged"]
     assert any("not converged" in said for said in found["verdict"])
     assert any("no certificate" in said for said in found["verdict"])

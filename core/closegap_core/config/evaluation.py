@@ -27,9 +27,10 @@ class OptimumConfig(Config):
         description="One after the other, each until the bound stops rising.",
     )
     samples: Samples = 16
-    window: PositiveInt = Field(50, description="Steps over which the bound is averaged.")
-    patience: PositiveInt = Field(3, description="Windows without a rise before the next rate.")
-    max_steps: PositiveInt = Field(5000, description="In all; reached: the report says not converged.")
+    window: PositiveInt = Field(50, description="Steps whose places are averaged before they are judged.")
+    patience: PositiveInt = Field(2, description="Windows without a rise before a row goes to the next rate.")
+    tolerance: float = Field(0.002, ge=0, description="Nats that count as a rise.")
+    max_steps: PositiveInt = Field(5000, description="Of a row; reached: the report says not converged.")
 
 
 class AisConfig(Config):

@@ -46,18 +46,21 @@ def schedule(settings: AisConfig) -> Tensor:
 
 
 @torch.no_grad()
-def forward(model: Model, x: Tensor, settings: AisConfig, seed: int) -> Iterator[Walk]:
-    """Walk from the prior to the posterior of rows x (B, X): one `Walk` a temperature; `estimate` reads the last."""
+def forward(model: Model, x: Tensor, settings: AisConfig, *words: int) -> Iterator[Walk]:
+    """Walk from the prior to the posterior of rows x (B, X): one `Walk` a temperature; `estimate` reads the last.
+
+    words: the seed, and what else decides the draws.
+    """
     size = (settings.chains, x.shape[0], model.generative.latent)
-    z = seeds.normal(size, model.dtype, seed, seeds.AIS, 0).to(x.device)
-    yield from _anneal(model, x, z, schedule(settings), settings, seed)
+    z = seeds.normal(size, model.dtype, *words, seeds.AIS, 0).to(x.device)
+    yield from _anneal(model, x, z, schedule(settings), settings, words)
 
 
 @torch.no_grad()
-def backward(model: Model, x: Tensor, z: Tensor, settings: AisConfig, seed: int) -> Iterator[Walk]:
+def backward(model: Model, x: Tensor, z: Tensor, settings: AisConfig, *words: int) -> Iterator[Walk]:
     """Walk from exact posterior samples z (B, Z) of simulated rows x (B, X) to the prior: minus an upper bound."""
     start = z.expand(settings.chains, *z.shape).contiguous()
-    yield from _anneal(model, x, start, schedule(settings).flip(0), settings, seed)
+    yield from _anneal(model, x, start, schedule(settings).flip(0), settings, words)
 
 
 def estimate(walk: Walk) -> Tensor:
@@ -71,19 +74,19 @@ def standard_error(walk: Walk) -> Tensor:
     return weights.std(0) / (weights.mean(0) * math.sqrt(weights.shape[0]))
 
 
-def simulate(model: Model, rows: int, seed: int) -> tuple[Tensor, Tensor]:
+def simulate(model: Model, rows: int, *words: int) -> tuple[Tensor, Tensor]:
     """Ancestral noise (B, Z) and x (B, X) simulated from it: an exact sample of the posterior of x."""
-    return model.simulate(rows, seed, seeds.AIS)
+    return model.simulate(rows, *words, seeds.AIS)
 
 
 def _anneal(
-    model: Model, x: Tensor, z: Tensor, betas: Tensor, settings: AisConfig, seed: int
+    model: Model, x: Tensor, z: Tensor, betas: Tensor, settings: AisConfig, words: tuple[int, ...]
 ) -> Iterator[Walk]:
     rows = z.shape[:2]
     zeros = torch.zeros(rows, dtype=z.dtype, device=z.device)
     walk = Walk(z, zeros, zeros + FIRST_STEP_SIZE, zeros, 0)
     value, gradient = model.generative.likelihood_gradient(model.theta.views, x, z)
-    generator = seeds.generator(seed, seeds.AIS, 3)
+    generator = seeds.generator(*words, seeds.AIS, 3)
     for before, after in zip(betas[:-1].tolist(), betas[1:].tolist(), strict=True):
         walk = walk._replace(log_weight=walk.log_weight + (after - before) * value)
         walk, value, gradient = _move(model, x, walk, value, gradient, after, settings.leapfrogs, generator)

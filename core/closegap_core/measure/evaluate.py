@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +18,12 @@ import torch
 from closegap_core.config import EvaluationConfig
 from closegap_core.data import Dataset
 from closegap_core.durable import file_digest, write_bytes
-from closegap_core.measure.gaps import GapReport, measure_gaps
 from closegap_core.measure.identity import identity
-from closegap_core.measure.iterations import Iterations
 from closegap_core.measure.ledger import Ledger
-from closegap_core.measure.moments import moments
 from closegap_core.measure.pictures import pictures
-from closegap_core.measure.refinement import Refinement
+from closegap_core.measure.plan import Plan
 from closegap_core.measure.stage import Stage
 from closegap_core.measure.subject import Subject
-from closegap_core.posterior import Posterior
 from closegap_core.progress import Pace, Progress
 from closegap_core.trained import read_trained
 
@@ -55,9 +51,9 @@ def evaluate(
     subject = Subject(read_trained(bundle), evaluation, dataset)
     with contextlib.ExitStack() as stack:
         place = work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="closegap-")))
-        ledger = Ledger(place, _origin(bundle, subject))
-        summary = yield from _measured(subject, ledger)
-    summary["gaps"] = yield from _gaps(subject)
+        ledger, plan = Ledger(place, _origin(bundle, subject)), Plan.of(subject)
+        yield from carry_out(plan.stages(), ledger)
+        summary = plan.summary(ledger)
     np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **pictures(subject))
     write_bytes(folder / "metrics.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     yield Metrics(summary)
@@ -69,27 +65,6 @@ def _origin(bundle: Path, subject: Subject) -> dict[str, Any]:
         "model": file_digest(bundle / "weights.safetensors"),
         "evaluation": subject.evaluation.model_dump(mode="json", exclude={"threads"}),
         "data": identity(subject),
-    }
-
-
-def _measured(subject: Subject, ledger: Ledger) -> Generator[Progress, None, dict[str, Any]]:
-    evaluation = subject.evaluation
-    iterations = Iterations(subject)
-    refinement = None if evaluation.refinement is None else Refinement(subject, evaluation.refinement)
-    yield from carry_out([iterations, *([refinement] if refinement else [])], ledger)
-    own = iterations.summary(moments(ledger.parts(iterations.name)))
-    refined = refinement and refinement.summary(moments(ledger.parts(refinement.name)), own["elbo"])
-    return {
-        "method": subject.trained.config.inference.method,
-        "part": evaluation.part,
-        "rows": iterations.rows,
-        "data_digest": subject.dataset.digest,
-        "identity": identity(subject),
-        "samples": evaluation.samples,
-        "trained_iterations": subject.model.method.iterations,
-        "iterations": subject.iterations,
-        **own,
-        "refinement": refined,
     }
 
 
@@ -113,24 +88,3 @@ def carry_out(stages: Sequence[Stage], ledger: Ledger) -> Iterator[Progress]:
                 yield due
         done += stage.cost * len(rows)
         yield pace.at(done)
-
-
-def _gaps(subject: Subject) -> Generator[Progress, None, dict[str, Any] | None]:
-    """The gap report of each part that is asked for, by its name."""
-    evaluation = subject.evaluation
-    if evaluation.gaps is None:
-        return None
-    reports: dict[str, Any] = {}
-    for part in evaluation.gaps.parts:
-        batch = subject.batch(part, range(subject.size(part, evaluation.gaps.rows)))
-
-        def infer(x: torch.Tensor, batch: Any = batch) -> Posterior:
-            *_, q = subject.posteriors(batch, subject.iterations)
-            return q
-
-        for event in measure_gaps(subject.model, batch.x, infer, evaluation.gaps, evaluation.seed):
-            if isinstance(event, GapReport):
-                reports[part] = event.summary
-            else:
-                yield event
-    return reports

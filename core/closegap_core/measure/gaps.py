@@ -9,236 +9,126 @@ on q* and what it leaves. log p(x) is the higher of two lower bounds, IWAE and A
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Generator
+from typing import Any, final
 
 import torch
-from torch import Tensor
 
-from closegap_core import seeds
-from closegap_core.bounds import CHUNK_ROWS
 from closegap_core.config import FlowConfig, GapConfig
-from closegap_core.flow import AuxiliaryFlow, best_flow, pairs
-from closegap_core.measure.ais import Walk, backward, estimate, forward, simulate, standard_error
-from closegap_core.measure.optimum import optimum
+from closegap_core.measure import optimum
+from closegap_core.measure.estimators import Estimates, Flowed, elbo, flow_bound, importance
+from closegap_core.measure.evidence import Annealed, Certificate
+from closegap_core.measure.ledger import Ledger
+from closegap_core.measure.moments import Columns
+from closegap_core.measure.optimum import best_of
+from closegap_core.measure.stage import Found, Stage, counted
+from closegap_core.measure.subject import Portion
+from closegap_core.measure.verdict import of_gaps
 from closegap_core.model import Model
-from closegap_core.posterior import Posterior
-from closegap_core.progress import Pace, Progress
 
-TIGHT = 0.1
-"""Nats between the two sides of the certificate up to which an estimator counts as tight."""
 FLOW_ROWS = 64
-"""Rows whose flows are fitted together; more only cost memory."""
+"""Rows whose flows are fitted together; more only cost memory, for each has its networks."""
 
 
-class Rows(NamedTuple):
-    """A figure of each row, (B,), nats, and the variance of its Monte-Carlo estimate, (B,)."""
+@final
+class Bounds(Stage):
+    """L[q], L[q*] and the importance-weighted bound with q* as its proposal."""
 
-    value: Tensor
-    variance: Tensor
+    def __init__(self, portion: Portion, config: GapConfig) -> None:
+        self.portion, self.config = portion, config
+        self.name, self.rows = f"bounds.{portion.name}", _rows(portion, config)
+        self.chunk = optimum.ROWS
+        self.cost = 2 * config.elbo_samples + config.importance_samples
 
-    def minus(self, other: Rows) -> Rows:
-        """The difference; the two estimates are independent."""
-        return Rows(
-            self.value.double() - other.value.double(), self.variance.double() + other.variance.double()
-        )
-
-    def to_dict(self) -> dict[str, float]:
-        """{"value", "standard_error", "estimator_error"}."""
-        count, value = len(self.value), self.value.double()
-        return {
-            "value": float(value.mean()),
-            "standard_error": float(value.std()) / math.sqrt(count) if count > 1 else 0.0,
-            "estimator_error": float(self.variance.double().sum().sqrt()) / count,
-        }
-
-
-class Flowed(NamedTuple):
-    """The bound of each row's own flow, whether its ascent converged, and in how many rows it gained on q*."""
-
-    bound: Rows
-    converged: bool
-    gained: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """{"value", "standard_error", "estimator_error", "converged", "gained_rows"}."""
-        return {**self.bound.to_dict(), "converged": self.converged, "gained_rows": self.gained}
+    def measure(self, rows: range, found: Found) -> Generator[int, None, Columns]:
+        portion, samples, words = self.portion, self.config.elbo_samples, (self.portion.seed, rows.start)
+        model, batch, best = portion.model, portion.batch(rows), best_of(found, portion, rows)
+        with torch.no_grad():
+            own = elbo(model, batch.x, portion.infer(batch), samples, *words)
+            optimal = elbo(model, batch.x, best, samples, *words)
+            yield 2 * samples
+            weighted = importance(model, batch.x, best, self.config.importance_samples, *words)
+        return {**own.columns("elbo"), **optimal.columns("optimal"), **weighted.columns("iwae")}
 
 
-class GapReport(NamedTuple):
-    """The summary of one part."""
+@final
+class LocalFlow(Stage):
+    """The bound of each row's own auxiliary flow, begun at q*."""
 
-    summary: dict[str, Any]
+    def __init__(self, portion: Portion, config: GapConfig, flow: FlowConfig) -> None:
+        self.portion, self.config, self.flow = portion, config, flow
+        self.name, self.rows = f"flow.{portion.name}", _rows(portion, config)
+        self.chunk, settings = FLOW_ROWS, flow.optimum
+        steps = len(settings.learning_rates) * settings.window * (settings.patience + 2)
+        self.cost = 3 * settings.samples * min(steps, settings.max_steps) + config.elbo_samples
 
-
-def measure_gaps(
-    model: Model, x: Tensor, infer: Callable[[Tensor], Posterior], config: GapConfig, seed: int
-) -> Iterator[Progress | GapReport]:
-    """The gap report of rows x (B, X); `infer` gives the amortized q of rows."""
-    temperatures = config.ais.temperatures if config.ais else 0
-    certificate = 2 * temperatures if config.certificate_rows else 0
-    begun = 3 if config.flow else 2
-    pace = Pace(begun + temperatures + certificate + 1, "step")
-    with torch.no_grad():
-        q = infer(x)
-        amortized = elbo(model, x, q, config.elbo_samples, seed)
-        best, converged = optimum(model, x, q, config.optimum, seed)
-        optimal = elbo(model, x, best, config.elbo_samples, seed)
-        yield pace.at(1)
-        evidence = {"iwae": importance(model, x, best, config.importance_samples, seed)}
-        yield pace.at(2)
-        flow = flow_bound(model, x, best, config.flow, config.elbo_samples, seed) if config.flow else None
-    if config.ais is not None:
-        walk = yield from _last(forward(model, x, config.ais, seed), pace, begun)
-        evidence["ais"] = Rows(estimate(walk), standard_error(walk).square())
-    sandwich = None
-    if config.ais is not None and config.certificate_rows:
-        sandwich = yield from _certificate(model, config, seed, pace, begun + temperatures)
-    yield GapReport(_summary(amortized, optimal, evidence, converged, flow, sandwich))
-    yield pace.at(pace.total)
+    def measure(self, rows: range, found: Found) -> Generator[int, None, Columns]:
+        portion, samples = self.portion, self.flow.optimum.samples
+        best, x = best_of(found, portion, rows), portion.batch(rows).x
+        draws, words = self.config.elbo_samples, (portion.seed, rows.start)
+        work = flow_bound(portion.model, x, best, self.flow, draws, *words)
+        flowed = yield from counted(work, lambda made: 3 * samples * made // len(rows), self.cost)
+        columns = {"converged": flowed.converged, "gained": flowed.gained}
+        return {**flowed.bound.columns("flow"), **columns}
 
 
-def _certificate(
-    model: Model, config: GapConfig, seed: int, pace: Pace, done: int
-) -> Generator[Progress, None, dict[str, Any]]:
-    """Both sides of log p(x) on simulated rows; returns {"rows", "lower", "upper", "width"}."""
-    if config.ais is None:
-        raise TypeError("a certificate needs AIS")
-    noise, x = simulate(model, config.certificate_rows, seed)
-    up = yield from _last(forward(model, x, config.ais, seed + 1), pace, done)
-    down = yield from _last(
-        backward(model, x, noise, config.ais, seed + 2), pace, done + config.ais.temperatures
-    )
-    lower = Rows(estimate(up), standard_error(up).square())
-    upper = Rows(-estimate(down), standard_error(down).square())
-    return {
-        "rows": config.certificate_rows,
-        "lower": lower.to_dict(),
-        "upper": upper.to_dict(),
-        "width": upper.minus(lower).to_dict(),
-    }
+def gap_stages(portion: Portion, config: GapConfig) -> list[Stage]:
+    """What a part's report needs beside q*."""
+    return [
+        Bounds(portion, config),
+        *([LocalFlow(portion, config, config.flow)] if config.flow else []),
+        *([Annealed(portion, _rows(portion, config), config.ais)] if config.ais else []),
+    ]
 
 
-def _last(walks: Iterator[Walk], pace: Pace, done: int) -> Generator[Progress, None, Walk]:
-    """The last of `walks`, with progress from `done` on."""
-    walk = next(walks)
-    for step, walk in enumerate(walks):  # noqa: B007 the last one is what is wanted
-        if (due := pace.due(done + step)) is not None:
-            yield due
-    return walk
+def certificate_of(model: Model, config: GapConfig, seed: int) -> Certificate | None:
+    """The certificate, where one is asked for."""
+    if config.ais is None or not config.certificate_rows:
+        return None
+    return Certificate(model, config.certificate_rows, config.ais, seed)
 
 
-def elbo(model: Model, x: Tensor, q: Posterior, samples: int, seed: int) -> Rows:
-    """L[q] of each row with its error, in chunks of antithetic draws."""
-    chunk = max(2, CHUNK_ROWS // x.shape[0] // 2 * 2)
-    means = []
-    for first in range(0, samples, chunk):
-        size = (chunk // 2, x.shape[0], model.noise_width)
-        half = seeds.normal(size, model.dtype, seed, seeds.GAPS, first).to(x.device)
-        means.append(model.bound(x, q, torch.cat([half, -half])).elbo)
-    values = torch.stack(means)
-    variance = values.var(0) / len(means) if len(means) > 1 else torch.zeros_like(values[0])
-    return Rows(values.mean(0), variance)
-
-
-@torch.no_grad()
-def importance(model: Model, x: Tensor, q: Posterior, samples: int, seed: int) -> Rows:
-    """The IWAE bound of each row (Burda et al. 2016) with the delta-method variance of its logarithm."""
-    chunk = max(1, CHUNK_ROWS // x.shape[0])
-    first_moment = torch.full((x.shape[0],), -math.inf, dtype=x.dtype, device=x.device)
-    second_moment = first_moment.clone()
-    for first in range(0, samples, chunk):
-        size = (min(chunk, samples - first), x.shape[0], model.noise_width)
-        noise = seeds.normal(size, model.dtype, seed, seeds.GAPS, 1, first).to(x.device)
-        log_weights = model.log_weights(x, q, noise)
-        first_moment = torch.logaddexp(first_moment, torch.logsumexp(log_weights, 0))
-        second_moment = torch.logaddexp(second_moment, torch.logsumexp(2 * log_weights, 0))
-    spread = (second_moment - 2 * first_moment).exp() - 1.0 / samples
-    return Rows(first_moment - math.log(samples), spread.clamp(min=0.0))
-
-
-def flow_bound(
-    model: Model, x: Tensor, best: Posterior, config: FlowConfig, samples: int, seed: int
-) -> Flowed:
-    """L of each row's own flow, begun at its best diagonal Gaussian; few rows at a time, for each has its networks."""
-    flow, found = AuxiliaryFlow(model.generative.latent, config), []
-    for first in range(0, x.shape[0], FLOW_ROWS):
-        rows = slice(first, first + FLOW_ROWS)
-        base = Posterior(best.mean[rows], best.log_var[rows])
-        fitted = best_flow(model, x[rows], base, config, seed)
-        words, count = (seed, seeds.GAPS, 6, first), max(2, samples // 2)
-        draws = pairs(model, flow, fitted.values, base, x[rows], count, words, shared=False)
-        found.append(
-            Flowed(Rows(draws.mean(0), draws.var(0) / len(draws)), fitted.converged, int(fitted.gained.sum()))
-        )
-    return Flowed(
-        Rows(*(torch.cat(parts) for parts in zip(*(part.bound for part in found), strict=True))),
-        all(part.converged for part in found),
-        sum(part.gained for part in found),
-    )
-
-
-def _summary(
-    amortized: Rows,
-    optimal: Rows,
-    evidence: dict[str, Rows],
-    converged: bool,
-    flow: Flowed | None,
-    sandwich: dict[str, Any] | None,
+def gap_report(
+    ledger: Ledger, part: str, config: GapConfig, certificate: dict[str, Any] | None
 ) -> dict[str, Any]:
+    """The report of one part from what its stages found."""
+    names = [f"{name}{ending}" for name in ("elbo", "optimal", "iwae") for ending in ("", "_variance")]
+    bounds = ledger.columns(f"bounds.{part}", *names)
+    amortized, optimal = Estimates.read(bounds, "elbo"), Estimates.read(bounds, "optimal")
+    evidence = {"iwae": Estimates.read(bounds, "iwae")}
+    if config.ais is not None:
+        evidence["ais"] = Estimates.read(ledger.columns(f"ais.{part}", "ais", "ais_variance"), "ais")
+    flow = _flowed(ledger, part) if config.flow else None
     used = max(evidence, key=lambda name: float(evidence[name].value.mean()))
-    log_evidence = evidence[used]
+    converged = ledger.columns(f"optimum.{part}", "converged")["converged"][: len(optimal.value)]
     gaps = {
-        "approximation_gap": log_evidence.minus(optimal).to_dict(),
+        "approximation_gap": evidence[used].minus(optimal).to_dict(),
         "amortization_gap": optimal.minus(amortized).to_dict(),
-        "inference_gap": log_evidence.minus(amortized).to_dict(),
+        "inference_gap": evidence[used].minus(amortized).to_dict(),
         "flow_gain": flow.bound.minus(optimal).to_dict() if flow else None,
-        "flow_approximation_gap": log_evidence.minus(flow.bound).to_dict() if flow else None,
+        "flow_approximation_gap": evidence[used].minus(flow.bound).to_dict() if flow else None,
     }
-    return {
+    found = {
         "rows": len(amortized.value),
         "elbo": amortized.to_dict(),
-        "optimal_elbo": {**optimal.to_dict(), "converged": converged},
+        "optimal_elbo": {
+            **optimal.to_dict(),
+            "converged": bool(converged.all()),
+            "unfinished_rows": int((~converged).sum()),
+        },
         "optimal_flow_elbo": flow.to_dict() if flow else None,
-        "log_evidence": {**log_evidence.to_dict(), "estimator": used}
-        | {name: rows.to_dict() for name, rows in evidence.items()},
+        "log_evidence": {**evidence[used].to_dict(), "estimator": used}
+        | {name: estimates.to_dict() for name, estimates in evidence.items()},
         **gaps,
-        "certificate": sandwich,
-        "verdict": _verdict(gaps, converged, flow, sandwich),
+        "certificate": certificate,
     }
+    return {**found, "verdict": of_gaps(found)}
 
 
-def _verdict(
-    gaps: dict[str, Any], converged: bool, flow: Flowed | None, sandwich: dict[str, Any] | None
-) -> list[str]:
-    """What a reader should take from the figures, in words."""
-    approximation, amortization = gaps["approximation_gap"]["value"], gaps["amortization_gap"]["value"]
-    said = []
-    if not converged:
-        said.append(
-            "q* had not converged within optimum.max_steps: the amortization gap is at least what is shown"
-        )
-    if flow and not flow.converged:
-        said.append(
-            "the flow had not converged within flow.optimum.max_steps: its approximation gap is at most what is shown"
-        )
-    if sandwich is None:
-        said.append("log p(x) has no certificate: the approximation gap is at least what is shown")
-    elif sandwich["width"]["value"] > TIGHT:
-        said.append(
-            f"log p(x) is certified only to {sandwich['width']['value']:.2g} nats: use more temperatures"
-        )
-    larger = "amortization" if amortization > approximation else "approximation"
-    said.append(f"the {larger} gap is the larger part ({max(amortization, approximation):.2f} nats)")
-    return said + _flow_verdict(gaps) if flow else said
+def _flowed(ledger: Ledger, part: str) -> Flowed:
+    columns = ledger.columns(f"flow.{part}", "flow", "flow_variance", "converged", "gained")
+    return Flowed(Estimates.read(columns, "flow"), columns["converged"], columns["gained"])
 
 
-def _flow_verdict(gaps: dict[str, Any]) -> list[str]:
-    gain, left = gaps["flow_gain"]["value"], gaps["flow_approximation_gap"]
-    said = [
-        f"of the approximation gap an auxiliary flow closes {gain:.2f} nats and leaves {left['value']:.2f}",
-    ]
-    if left["value"] < -2 * left["estimator_error"]:
-        said.append("the flow's bound is above the estimate of log p(x), which is therefore not tight")
-    return said
+def _rows(portion: Portion, config: GapConfig) -> int:
+    return min(portion.size, config.rows)

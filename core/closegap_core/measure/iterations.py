@@ -62,6 +62,7 @@ class Iterations(Stage):
             "elbo": reported.bound.elbo,
             "log_likelihood": reported.bound.log_likelihood,
             "kl": reported.bound.kl,
+            "after": walk[-1].bound.elbo - reported.bound.elbo,
             "iwae": self._iwae(batch, reported.q),
             **self._of_gaussian(batch, walk, reported.q),
         }
@@ -124,6 +125,8 @@ class Iterations(Stage):
                 {"iteration": t, "elbo": value, "standard_error": error}
                 for t, (value, error) in enumerate(found["elbo_by_iteration"].points())
             ],
+            # What the further iterations change, paired by rows.
+            "after_iterations": None if self.subject.one_pass else found["after"].to_dict(),
             "iwae": {**found["iwae"].to_dict(), "samples": self.importance_samples},
             **self._latent(found),
             **self._in_unit(found),

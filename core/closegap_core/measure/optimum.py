@@ -2,73 +2,97 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TypeVar
+from collections.abc import Generator
+from typing import final
 
 import torch
 from torch import Tensor
 
 from closegap_core import seeds
-from closegap_core.config import OptimumConfig, RefinerConfig
-from closegap_core.inference.refiners import refine
+from closegap_core.config import OptimumConfig
+from closegap_core.errors import NumericalError
+from closegap_core.inference.refiners import GRADIENT_ONLY
+from closegap_core.measure.ascent import Hill, climb
+from closegap_core.measure.moments import Columns
+from closegap_core.measure.stage import Found, Stage, counted
+from closegap_core.measure.subject import Portion
 from closegap_core.model import Model
-from closegap_core.posterior import Posterior
+from closegap_core.ops import TORCH
+from closegap_core.posterior import LOG_VAR_BOUND, Posterior
 
-T = TypeVar("T")
+ROWS = 50
+"""Rows that climb together."""
+JUDGED = 128
+"""Draws by which two places of a row are compared."""
 
 
 @torch.no_grad()
 def optimum(
     model: Model, x: Tensor, start: Posterior, config: OptimumConfig, seed: int
-) -> tuple[Posterior, bool]:
-    """q* of rows x (B, X) from `start`, all rows at once, and whether the last rate's bound stopped rising."""
+) -> Generator[int, None, tuple[Posterior, Tensor]]:
+    """q* of rows x (B, X) from `start`, and whether each row's bound had stopped rising, (B,).
 
-    def noise(index: int, t: int) -> Tensor:
-        size = (max(1, config.samples // 2), *start.mean.shape)
-        half = seeds.normal(size, model.dtype, seed, seeds.GAPS, 2, index, t).to(x.device)
-        return torch.cat([half, -half])
-
-    def walk(index: int, rate: float, q: Posterior) -> Iterator[Posterior]:
-        refiner = RefinerConfig(kind="adam", learning_rate=rate)
-        return refine(model.generative, model.theta.views, x, q, lambda t: noise(index, t), refiner)
-
-    def bound(index: int, t: int, q: Posterior) -> float:
-        return float(model.bound(x, q, noise(index, t)).elbo.mean())
-
-    return climb(start, walk, bound, config)
-
-
-def climb(
-    start: T,
-    walk: Callable[[int, float, T], Iterator[T]],
-    bound: Callable[[int, int, T], float],
-    config: OptimumConfig,
-) -> tuple[T, bool]:
-    """Where the ascent from `start` ends, and whether the bound stopped rising at the last rate.
-
-    The stopping rule is that of Cremer et al. 2018: the bound averaged over a window must rise, or a failure is
-    counted; after `patience` failures in a row the next learning rate goes on from there. `walk(index, rate, from)`
-    gives what an ascent at the index-th rate passes through, and `bound(index, t, at)` is measured after t steps.
+    Yields the row steps made. Raises NumericalError when the bound of a row is not finite.
     """
-    at, left, converged = start, config.max_steps, False
-    for index, rate in enumerate(config.learning_rates):
-        at, taken, converged = _until_flat(at, walk(index, rate, at), partial(bound, index), config, left)
-        left -= taken
-    return at, converged
+    generative, theta = model.generative, model.theta.views
+
+    def noise(count: int, *words: int) -> Tensor:
+        half = seeds.normal((max(1, count // 2), 1, generative.latent), model.dtype, seed, seeds.GAPS, *words)
+        return torch.cat([half, -half]).to(x.device)
+
+    def gradient(rows: Tensor, values: Tensor, step: tuple[int, int]) -> Tensor:
+        draw, q = noise(config.samples, 2, *step), Posterior(*values.chunk(2, -1))
+        signals = generative.signals(TORCH, theta, x[rows], q, draw, draw.shape[0], GRADIENT_ONLY)
+        if signals.gradient is None:
+            raise TypeError("the gradient of the ELBO was not computed")
+        return torch.cat(signals.gradient, -1)
+
+    judged = noise(JUDGED, 7)
+
+    def bound(rows: Tensor, values: Tensor) -> Tensor:
+        q = Posterior(*values.chunk(2, -1))
+        elbo: Tensor = generative.bound(TORCH, theta, x[rows], q, judged, judged.shape[0]).elbo
+        return elbo
+
+    summit = yield from climb(torch.cat(start, -1), Hill(gradient, bound, _within), config)
+    if not bool(summit.bound.isfinite().all()):
+        row = int((~summit.bound.isfinite()).nonzero()[0])
+        raise NumericalError(f"the bound of row {row} of {len(x)} is not finite at its best q")
+    mean, log_var = summit.values.chunk(2, -1)
+    return Posterior(mean, log_var), summit.converged
 
 
-def _until_flat(
-    start: T, walk: Iterator[T], bound: Callable[[int, T], float], config: OptimumConfig, left: int
-) -> tuple[T, int, bool]:
-    best, failures, at, steps = float("-inf"), 0, start, 0
-    while failures < config.patience and steps + config.window <= left:
-        total = 0.0
-        for t, at in enumerate(itertools.islice(walk, config.window)):
-            if t % 10 == 0:  # every tenth step is enough for an average and costs a tenth
-                total += bound(steps + t, at)
-        steps += config.window
-        failures = 0 if total > best else failures + 1
-        best = max(best, total)
-    return at, steps, failures >= config.patience
+def _within(values: Tensor) -> Tensor:
+    mean, log_var = values.chunk(2, -1)
+    return torch.cat([mean, log_var.clamp(-LOG_VAR_BOUND, LOG_VAR_BOUND)], -1)
+
+
+def stage_of(portion: Portion) -> str:
+    """The name of the stage that finds q* of these rows."""
+    return f"optimum.{portion.name}"
+
+
+def best_of(found: Found, portion: Portion, rows: range) -> Posterior:
+    """q* of these rows, as the stage `Optimum` found it."""
+    columns = found(stage_of(portion), rows)
+    return Posterior(*(torch.from_numpy(columns[name]) for name in ("mean", "log_var")))
+
+
+@final
+class Optimum(Stage):
+    """q* of each row, from where the model's own iterations end."""
+
+    def __init__(self, portion: Portion, config: OptimumConfig) -> None:
+        self.portion, self.config = portion, config
+        self.name, self.rows = stage_of(portion), portion.size
+        self.chunk = ROWS
+        steps = len(config.learning_rates) * config.window * (config.patience + 2)
+        self.cost = 2 * config.samples * min(steps, config.max_steps)
+
+    def measure(self, rows: range, found: Found) -> Generator[int, None, Columns]:
+        portion, passes = self.portion, 2 * self.config.samples
+        batch = portion.batch(rows)
+        work = optimum(portion.model, batch.x, portion.infer(batch), self.config, portion.seed)
+        best, converged = yield from counted(work, lambda made: passes * made // len(rows), self.cost)
+        columns = {"mean": best.mean, "log_var": best.log_var, "converged": converged}
+        return {name: values.numpy() for name, values in columns.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,17 @@ from closegap_core.model import Model
 from closegap_core.posterior import Posterior
 from closegap_core.trained import Trained
 from closegap_core.validation import Batch, Draws
+
+
+class Portion(NamedTuple):
+    """The first `size` rows of a part, read by their numbers; the model, and its q of a batch of them."""
+
+    model: Model
+    name: str
+    size: int
+    batch: Callable[[range], Batch]
+    infer: Callable[[Batch], Posterior]
+    seed: int
 
 
 class Subject(NamedTuple):
@@ -80,3 +91,13 @@ class Subject(NamedTuple):
     def posteriors(self, batch: Batch, iterations: int) -> Iterator[Posterior]:
         """q of iterations 0 … iterations, by the model's own steps."""
         return self.model.posteriors(batch.x, self.inference.inference(batch), iterations)
+
+    def infer(self, batch: Batch) -> Posterior:
+        """The model's q after the iterations that are reported."""
+        *_, q = self.posteriors(batch, self.iterations)
+        return q
+
+    def portion(self, part: str, most: int | None) -> Portion:
+        """The first `most` rows of a part."""
+        size, seed = self.size(part, most), self.evaluation.seed
+        return Portion(self.model, part, size, lambda rows: self.batch(part, rows), self.infer, seed)

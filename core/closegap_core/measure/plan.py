@@ -1,0 +1,88 @@
+"""What an evaluation consists of: its stages in the order in which they need one another, and their summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from closegap_core.config import EvaluationConfig, OptimumConfig
+from closegap_core.measure.evidence import Certificate
+from closegap_core.measure.gaps import certificate_of, gap_report, gap_stages
+from closegap_core.measure.identity import identity
+from closegap_core.measure.iterations import Iterations
+from closegap_core.measure.ledger import Ledger
+from closegap_core.measure.moments import moments
+from closegap_core.measure.optimum import Optimum
+from closegap_core.measure.refinement import Refinement
+from closegap_core.measure.stage import Stage
+from closegap_core.measure.subject import Subject
+from closegap_core.measure.verdict import of_evaluation
+
+
+class Plan(NamedTuple):
+    """`others` need nothing but what stands before them."""
+
+    subject: Subject
+    iterations: Iterations
+    refinement: Refinement | None
+    certificate: Certificate | None
+    others: Sequence[Stage]
+
+    @classmethod
+    def of(cls, subject: Subject) -> Plan:
+        """Raises DataError when rows do not fit the model."""
+        evaluation = subject.evaluation
+        gaps, refinement = evaluation.gaps, evaluation.refinement
+        return cls(
+            subject,
+            Iterations(subject),
+            None if refinement is None else Refinement(subject, refinement),
+            None if gaps is None else certificate_of(subject.model, gaps, evaluation.seed),
+            [stage for part in _parts(evaluation) for stage in _of_part(subject, part)],
+        )
+
+    def stages(self) -> list[Stage]:
+        own = (self.iterations, self.refinement, *self.others, self.certificate)
+        return [stage for stage in own if stage is not None]
+
+    def summary(self, ledger: Ledger) -> dict[str, Any]:
+        """What `metrics.json` holds, from what the stages found."""
+        subject, evaluation = self.subject, self.subject.evaluation
+        own = self.iterations.summary(moments(ledger.parts(self.iterations.name)))
+        refinement = None
+        if self.refinement is not None:
+            refinement = self.refinement.summary(moments(ledger.parts(self.refinement.name)), own["elbo"])
+        found = {
+            "method": subject.trained.config.inference.method,
+            "part": evaluation.part,
+            "rows": self.iterations.rows,
+            "data_digest": subject.dataset.digest,
+            "identity": identity(subject),
+            "samples": evaluation.samples,
+            "trained_iterations": subject.model.method.iterations,
+            "iterations": subject.iterations,
+            **own,
+            "refinement": refinement,
+            "gaps": self._gaps(ledger),
+        }
+        return {**found, "verdict": of_evaluation(found)}
+
+    def _gaps(self, ledger: Ledger) -> dict[str, Any] | None:
+        """The gap report of each part that is asked for, by its name."""
+        gaps = self.subject.evaluation.gaps
+        if gaps is None:
+            return None
+        certificate = None if self.certificate is None else self.certificate.summary(ledger)
+        return {part: gap_report(ledger, part, gaps, certificate) for part in gaps.parts}
+
+
+def _parts(evaluation: EvaluationConfig) -> list[str]:
+    """Those whose rows are measured one by one."""
+    return [] if evaluation.gaps is None else list(evaluation.gaps.parts)
+
+
+def _of_part(subject: Subject, part: str) -> list[Stage]:
+    gaps = subject.evaluation.gaps
+    portion = subject.portion(part, None if gaps is None else gaps.rows)
+    stages: list[Stage] = [Optimum(portion, OptimumConfig() if gaps is None else gaps.optimum)]
+    return stages + ([] if gaps is None else gap_stages(portion, gaps))

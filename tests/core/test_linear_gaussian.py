@@ -169,12 +169,16 @@ def test_the_gradient_vanishes_at_the_best_diagonal_q(orthogonal: bool) -> None:
         ("rmsprop", 1e-3, 8000),
         ("adam", 0.02, 2000),
         ("natural", 0.3, 800),
+        ("newton", 0.3, 4000),
     ],
 )
 @pytest.mark.parametrize("orthogonal", [True, False])
 def test_every_refiner_reaches_the_optimum(orthogonal: bool, kind: str, rate: float, steps: int) -> None:
     case = known(orthogonal)
-    theta, config = case.model.theta.views, RefinerConfig(kind=kind, learning_rate=rate)
+    theta, config = (
+        case.model.theta.views,
+        RefinerConfig(kind=kind, learning_rate=rate, trust=0.5, anneal=500.0),
+    )
     walk = refine(case.model.generative, theta, case.x, prior(), lambda t: corners(), config)
     with torch.no_grad():
         q = next(itertools.islice(walk, steps, None))

@@ -76,9 +76,19 @@ class IterativeConfig(Config):
 class RefinerConfig(Config):
     """A rule that moves each row's own q along the gradient of its ELBO."""
 
-    kind: Literal["sgd", "momentum", "rmsprop", "adam", "natural"] = "adam"
+    kind: Literal["sgd", "momentum", "rmsprop", "adam", "natural", "newton"] = "adam"
     learning_rate: float = Field(0.1, gt=0, le=10, description="Of the per-row gradient.")
-    momentum: float = Field(0.6, ge=0, lt=1, description="Of `momentum` and `natural`.")
+    momentum: float = Field(0.6, ge=0, lt=1, description="Of `momentum`, `natural` and `newton`.")
+    anneal: float = Field(
+        3.0, gt=0, description="Of `newton`: after so many steps rate and momentum are halved."
+    )
+    trust: float = Field(
+        8.0, gt=0, description="Of `newton`: steps that the variance it starts from counts for."
+    )
+    draws: Literal["independent", "antithetic", "signs"] = Field(
+        "independent",
+        description="How the samples of a step relate; the latter two come in pairs, so S is even.",
+    )
 
 
 Refiner = Annotated[RefinerConfig, named("kind")]

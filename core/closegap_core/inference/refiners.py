@@ -17,6 +17,7 @@ from torch import Tensor
 from closegap_core.config import RefinerConfig
 from closegap_core.generative import GenerativeModel, Wanted
 from closegap_core.inference.base import Noise, Parameters
+from closegap_core.inference.draws import DRAWS
 from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH
 from closegap_core.posterior import LOG_VAR_BOUND, Posterior
@@ -121,8 +122,46 @@ class Natural(Refiner):
         return self.momentum * min(1.0, state.steps / 2)
 
 
+@final
+class Newton(Refiner):
+    """Variational online Newton (Khan et al. 2018) for a few steps from an encoder's proposal.
+
+    The mean moves along its natural gradient sigma^2 dL/dmean with look-ahead momentum. Rate and momentum fall as
+    1 / (1 + t / anneal): late steps average the noise of the gradient in place of following it. The precision is a
+    running mean of what the draws say of the curvature, (1 - 2 dL/dlog_var) / sigma^2 (Price's theorem, as in
+    Opper & Archambeau 2009), where the precision that it starts from counts for `trust` steps.
+    """
+
+    kind = "newton"
+    LEAST = 0.25
+    """Of itself, that is left of the precision after any step."""
+
+    def __init__(self, config: RefinerConfig) -> None:
+        super().__init__(config)
+        self.anneal, self.trust = config.anneal, config.trust
+
+    def look_ahead(self, value: Tensor, state: State) -> Tensor:
+        return value + self._fallen(self.momentum, state) * state.first
+
+    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        d_mean, d_log_var = gradient.chunk(2, -1)
+        log_var = value.chunk(2, -1)[1]
+        variance = log_var.exp()
+        counted = (self.trust / variance) if state.steps == 0 else state.second.chunk(2, -1)[1]
+        counted = counted + (1.0 - 2.0 * d_log_var) / variance
+        precision = torch.maximum(counted / (self.trust + state.steps + 1), self.LEAST / variance)
+        rate, momentum = self._fallen(self.rate, state), self._fallen(self.momentum, state)
+        velocity = momentum * state.first.chunk(2, -1)[0] + rate * variance * d_mean
+        still = torch.zeros_like(velocity)
+        kept = State(torch.cat([velocity, still], -1), torch.cat([still, counted], -1), state.steps)
+        return torch.cat([velocity, -precision.log() - log_var], -1), kept
+
+    def _fallen(self, start: float, state: State) -> float:
+        return start / (1.0 + state.steps / self.anneal)
+
+
 REFINERS: dict[str, Callable[[RefinerConfig], Refiner]] = {
-    refiner.kind: refiner for refiner in (Sgd, Momentum, RmsProp, Adam, Natural)
+    refiner.kind: refiner for refiner in (Sgd, Momentum, RmsProp, Adam, Natural, Newton)
 }
 
 
@@ -139,13 +178,13 @@ def refine(
 
     Differentiable where gradients are enabled: a semi-amortized encoder learns through it.
     """
-    refiner = REFINERS[config.kind](config)
+    refiner, draws = REFINERS[config.kind](config), DRAWS[config.draws]
     value = torch.cat(start, -1)
     state = State(torch.zeros_like(value), torch.zeros_like(value), 0)
     while True:
         yield Posterior(*value.chunk(2, -1))
         ahead = refiner.look_ahead(value, state)
-        draw, at = noise(state.steps), Posterior(*ahead.chunk(2, -1))
+        draw, at = draws(noise(state.steps)), Posterior(*ahead.chunk(2, -1))
         signals = generative.signals(TORCH, theta, x, at, draw, draw.shape[0], GRADIENT_ONLY, objective)
         gradient = signals.gradient
         if gradient is None:

@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read(text: str) -> list[Any]:
-    """The documents of a YAML text, empty ones left out. Raises SpecError with line and column."""
+    """The documents of a YAML text, empty ones left out, aliases written out. Raises SpecError with line and column."""
     if len(text) > LARGEST_TEXT:
         raise SpecError(
             [Problem("", "", None, f"{len(text)} characters are too many", f"at most {LARGEST_TEXT}")]
@@ -46,7 +46,7 @@ def read(text: str) -> list[Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SpecError([Problem("", "", None, f"not valid YAML: {error}")]) from error
     _refuse_runaway(documents)
-    return documents
+    return [_unshared(value) for value in documents]
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
@@ -69,3 +69,12 @@ def _refuse_runaway(documents: list[Any]) -> None:
             stack.extend(value.values())
         elif isinstance(value, list):
             stack.extend(value)
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which each alias is a value of its own: what changes one place changes no other."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unshared(item) for item in value]
+    return value

@@ -9,9 +9,11 @@ from pydantic import Field, PositiveInt, model_validator
 from closegap import references
 from closegap.space import Dimension
 from closegap_core.config import (
+    ComparisonConfig,
     Config,
     DataConfig,
     EncodeConfig,
+    EntryConfig,
     EvaluationConfig,
     ExportConfig,
     InferenceConfig,
@@ -31,6 +33,13 @@ ModelRef = Annotated[
     Field(
         pattern=rf"^({references.REFERENCE.pattern}|sha256:[0-9a-f]{{6,64}}|{references.NAME}(/[1-9][0-9]*)?)$",
         description="a registered model (`name` or `name/3`), a digest (`sha256:…`), or `${job.model}`",
+    ),
+]
+ReportRef = Annotated[
+    str,
+    Field(
+        pattern=rf"^({references.REFERENCE.pattern}|sha256:[0-9a-f]{{6,64}})$",
+        description="an evaluation: `${job.report}`, or a digest (`sha256:…`)",
     ),
 ]
 Retries = Annotated[int, Field(ge=0, le=100)]
@@ -206,7 +215,42 @@ class SweepSpec(JobSpec):
     )
 
 
-Spec = TrainSpec | EvaluateSpec | ExportSpec | EncodeSpec | SweepSpec
+@final
+class ComparedReport(EntryConfig):
+    """An evaluation under a label."""
+
+    report: ReportRef
+
+
+@final
+class CompareSpec(JobSpec):
+    """Evaluations side by side, and beside published figures: a table, a picture, a page."""
+
+    kind: Literal["compare"] = "compare"
+    comparison: ComparisonConfig
+    reports: tuple[ComparedReport, ...] = Field(min_length=1)
+    resources: Resources = Resources(workers=0)
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> CompareSpec:
+        names = [(report.group, report.label) for report in self.reports]
+        for group, label in names:
+            if names.count((group, label)) > 1:
+                raise ValueError(
+                    f"several reports of group {group!r} have the label {label!r}; give each its own"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _published_figures_have_a_source(self) -> CompareSpec:
+        if not self.comparison.published_in and any(report.published for report in self.reports):
+            raise ValueError(
+                "reports has published figures, but comparison.published_in does not say from where"
+            )
+        return self
+
+
+Spec = TrainSpec | EvaluateSpec | ExportSpec | EncodeSpec | SweepSpec | CompareSpec
 
 SPECS: dict[str, type[Spec]] = {
     "train": TrainSpec,
@@ -214,4 +258,5 @@ SPECS: dict[str, type[Spec]] = {
     "evaluate": EvaluateSpec,
     "export": ExportSpec,
     "encode": EncodeSpec,
+    "compare": CompareSpec,
 }

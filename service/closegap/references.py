@@ -18,6 +18,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "evaluate": ("report", "elbo", "iwae"),
     "export": ("model",),
     "encode": ("encoding", "rows", "path"),
+    "compare": ("comparison", "path"),
 }
 """What a job of each kind leaves for others."""
 

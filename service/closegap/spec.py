@@ -9,15 +9,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from closegap import document, pipeline, references, space
+from closegap import document, pipeline, references, scales, space
 from closegap.errors import NotFound, Problem, SpecError
-from closegap.kinds import SPECS, EncodeSpec, EvaluateSpec, ExportSpec, JobSpec, Spec, SweepSpec, TrainSpec
+from closegap.kinds import (
+    SPECS,
+    CompareSpec,
+    EncodeSpec,
+    EvaluateSpec,
+    ExportSpec,
+    JobSpec,
+    Spec,
+    SweepSpec,
+    TrainSpec,
+)
 from closegap.problems import describe, meant, problem
 from closegap.references import Path
 from closegap_core.config import canonical
 
 __all__ = [
     "SPECS",
+    "CompareSpec",
     "EncodeSpec",
     "EvaluateSpec",
     "ExportSpec",
@@ -35,9 +46,12 @@ __all__ = [
 ]
 
 
-def parse(source: str | Mapping[str, Any] | list[Any]) -> list[Spec]:
-    """One spec, or a list of them (a pipeline; also as several documents). Raises SpecError, all at once."""
-    documents = document.read(source) if isinstance(source, str) else [source]
+def parse(source: str | Mapping[str, Any] | list[Any], scale: str | None = None) -> list[Spec]:
+    """One spec, or a list of them (a pipeline; also as several documents, or at a scale: `closegap.scales`).
+
+    Raises SpecError, with every problem at once.
+    """
+    documents = scales.filled(document.read(source) if isinstance(source, str) else [source], scale)
     single = len(documents) == 1 and not isinstance(documents[0], list)
     values = [spec for found in documents for spec in (found if isinstance(found, list) else [found])]
     if not values:

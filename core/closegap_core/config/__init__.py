@@ -8,6 +8,10 @@ from __future__ import annotations
 from closegap_core.config.base import Config as Config
 from closegap_core.config.base import Seed as Seed
 from closegap_core.config.base import canonical as canonical
+from closegap_core.config.comparison import ComparisonConfig as ComparisonConfig
+from closegap_core.config.comparison import EntryConfig as EntryConfig
+from closegap_core.config.comparison import FigureConfig as FigureConfig
+from closegap_core.config.comparison import Quantity as Quantity
 from closegap_core.config.data import DataConfig as DataConfig
 from closegap_core.config.data import SplitConfig as SplitConfig
 from closegap_core.config.evaluation import AisConfig as AisConfig

@@ -31,8 +31,8 @@ def learning_curve(models: Sequence[ModelReport], term: Literal["elbo", "log_lik
             shown += values[len(values) // 10 :]
             label = {"valid": "validation", "train": "train"}[part]
             traces.append(_line(f"{html.escape(model.name)}, {label}", epochs, values, colour, dash))
-    layout = _layout("epoch", _range(shown))
-    return {"data": traces, "layout": {**layout, "showlegend": False}}
+    frame = layout("epoch", _range(shown))
+    return {"data": traces, "layout": {**frame, "showlegend": False}}
 
 
 def iterations(models: Sequence[ModelReport]) -> Figure:
@@ -55,15 +55,15 @@ def iterations(models: Sequence[ModelReport]) -> Figure:
     traces += _adam(first)
     if first.evaluation.refinement is not None:
         shown.append(first.evaluation.refinement.best)
-    layout = _layout("inference iteration, or Adam step", _range(shown))
-    layout["xaxis"] |= {
+    frame = layout("inference iteration, or Adam step", _range(shown))
+    frame["xaxis"] |= {
         "type": "log",
         "range": [-0.03, float(np.log10(last)) + 0.03],
         "tickvals": [tick for tick in TICKS if tick <= last],
     }
     if len(first.evaluation.elbo_by_iteration) > 2:
-        layout |= _mark(first.evaluation.iterations)
-    return {"data": traces, "layout": layout}
+        frame |= _mark(first.evaluation.iterations)
+    return {"data": traces, "layout": frame}
 
 
 def encoded(encoding: EncodingReport, evaluation: Evaluation) -> Figure:
@@ -90,9 +90,9 @@ def encoded(encoding: EncodingReport, evaluation: Evaluation) -> Figure:
             "dash",
         ),
     ]
-    layout = _layout("ELBO of a row (nats)", [0.0, top], y_title="rows")
-    layout["bargap"] = 0
-    return {"data": [bars, *lines], "layout": layout}
+    frame = layout("ELBO of a row (nats)", [0.0, top], y_title="rows")
+    frame["bargap"] = 0
+    return {"data": [bars, *lines], "layout": frame}
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -174,7 +174,8 @@ def _range(values: Sequence[float]) -> list[float]:
     return [low - margin, high + margin]
 
 
-def _layout(x_title: str, y_range: Sequence[float], y_title: str = "nats") -> Figure:
+def layout(x_title: str, y_range: Sequence[float] | None, y_title: str = "nats") -> Figure:
+    """Of every chart; y_range absent: all that is there."""
     axis = {"gridcolor": "var(--grid)", "linecolor": "var(--soft)", "zeroline": False, "automargin": True}
     return {
         "font": {"family": "inherit", "size": 13, "color": "var(--text)"},
@@ -189,5 +190,9 @@ def _layout(x_title: str, y_range: Sequence[float], y_title: str = "nats") -> Fi
         },
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "font": {"size": 12}},
         "xaxis": {**axis, "title": {"text": x_title}},
-        "yaxis": {**axis, "title": {"text": y_title}, "range": list(y_range)},
+        "yaxis": {
+            **axis,
+            "title": {"text": y_title},
+            **({} if y_range is None else {"range": list(y_range)}),
+        },
     }

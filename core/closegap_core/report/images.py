@@ -28,18 +28,23 @@ def strip(levels: np.ndarray, shape: tuple[int, ...]) -> str:
     return sheet(levels, shape, columns=len(levels))
 
 
+def canvas(levels: np.ndarray, shape: tuple[int, ...], columns: int) -> np.ndarray:
+    """(R, X) bytes row by row on a sheet with so many columns: (height, width, 4) bytes, gaps transparent."""
+    height, width = shape[:2]
+    pictures = levels.reshape(len(levels), height, width, -1)
+    lines = math.ceil(len(levels) / columns)
+    drawn = np.zeros((lines * (height + GAP) - GAP, columns * (width + GAP) - GAP, 4), np.uint8)
+    for position, picture in enumerate(pictures):
+        top, left = position // columns * (height + GAP), position % columns * (width + GAP)
+        drawn[top : top + height, left : left + width, :3] = picture
+        drawn[top : top + height, left : left + width, 3] = 255
+    return drawn
+
+
 def sheet(levels: np.ndarray, shape: tuple[int, ...], columns: int) -> str:
     """(R, X) bytes row by row on a sheet with so many columns, as the data URI of a PNG."""
     from PIL import Image
 
-    height, width = shape[:2]
-    pictures = levels.reshape(len(levels), height, width, -1)
-    lines = math.ceil(len(levels) / columns)
-    canvas = np.zeros((lines * (height + GAP) - GAP, columns * (width + GAP) - GAP, 4), np.uint8)
-    for position, picture in enumerate(pictures):
-        top, left = position // columns * (height + GAP), position % columns * (width + GAP)
-        canvas[top : top + height, left : left + width, :3] = picture
-        canvas[top : top + height, left : left + width, 3] = 255
     file = io.BytesIO()
-    Image.fromarray(canvas, "RGBA").save(file, format="PNG", optimize=True)
+    Image.fromarray(canvas(levels, shape, columns), "RGBA").save(file, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

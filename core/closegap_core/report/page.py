@@ -54,20 +54,27 @@ def _write(
 ) -> Path:
     figures: dict[str, Figure] = {}
     sections = [
-        _section("In figures", tables.figures(models), _reading_of_figures()),
+        section("In figures", tables.figures(models), _reading_of_figures()),
         _learning(models, figures),
         _iterations(models, figures),
         _reconstructions(models),
         _prior_samples(models),
         *(_encoding(models[0], encoding, figures) if encoding else ()),
     ]
+    return write_page(out, title, lead, sections, figures, tables.provenance(models[0].evaluation))
+
+
+def write_page(
+    out: Path, title: str, lead: str, sections: Sequence[str], figures: dict[str, Figure], footer: str
+) -> Path:
+    """Write one self-contained page; returns `out`. All but the title is HTML. Raises ReportError, StorageError."""
     page = Template(_resource("page.html")).substitute(
         title=escape(title),
         lead=lead,
         style=_resource("page.css"),
         script=_resource("page.js"),
         sections="\n".join(sections),
-        footer=tables.provenance(models[0].evaluation),
+        footer=footer,
         # A figure's text must not be able to close the element it stands in.
         figures=json.dumps(figures, allow_nan=False).replace("<", "\\u003c"),
         plotly=_plotly(),
@@ -100,7 +107,7 @@ def _learning(models: Sequence[ModelReport], figures: dict[str, Figure]) -> str:
         for part, style in (("validation", "solid"), ("train", "dotted"))
     ]
     body = f'<p class="legend">{"".join(keys)}</p><div class="row">{"".join(panels)}</div>'
-    return _section("Learning curves", body, reading)
+    return section("Learning curves", body, reading)
 
 
 def _iterations(models: Sequence[ModelReport], figures: dict[str, Figure]) -> str:
@@ -114,7 +121,7 @@ def _iterations(models: Sequence[ModelReport], figures: dict[str, Figure]) -> st
         f"less work. A one-pass encoder is a level line, under its own decoder. Iteration 0 is the prior: "
         f"{number(start)} nats."
     )
-    return _section(
+    return section(
         "ELBO over inference iterations", f'<div class="chart tall" id="iterations"></div>{table}', reading
     )
 
@@ -122,7 +129,7 @@ def _iterations(models: Sequence[ModelReport], figures: dict[str, Figure]) -> st
 def _reconstructions(models: Sequence[ModelReport]) -> str:
     pictures = models[0].pictures
     if not images.drawable(pictures.shape):
-        return _section("Reconstructions over iterations", "", _undrawable(pictures.shape))
+        return section("Reconstructions over iterations", "", _undrawable(pictures.shape))
     low, high = float(pictures.originals.min()), float(pictures.originals.max())
     lines = [_strip("data", images.grey_levels(pictures.originals, low, high), pictures.shape)]
     for model in models:
@@ -136,7 +143,7 @@ def _reconstructions(models: Sequence[ModelReport]) -> str:
         "Each column is one held-out row, each line the mean of p(x | z) at the mean of q: the first line is the data, "
         "iteration 0 the prior's mean, and below it every inference iteration."
     )
-    return _section(
+    return section(
         "Reconstructions over iterations", f'<table class="strips">{"".join(lines)}</table>', reading
     )
 
@@ -152,7 +159,7 @@ def _strip(name: str, levels: np.ndarray, shape: tuple[int, ...], apart: bool = 
 def _prior_samples(models: Sequence[ModelReport]) -> str:
     shape = models[0].pictures.shape
     if not images.drawable(shape):
-        return _section("Samples from the prior", "", _undrawable(shape))
+        return section("Samples from the prior", "", _undrawable(shape))
     panels = []
     for model in models:
         samples = model.pictures.prior_samples
@@ -167,7 +174,7 @@ def _prior_samples(models: Sequence[ModelReport]) -> str:
         "Means of p(x | z) with z drawn from the prior: what the decoder has learned of the data, without inference. "
         "Blur or odd shapes show where q does not cover the prior."
     )
-    return _section("Samples from the prior", f'<div class="row">{"".join(panels)}</div>', reading)
+    return section("Samples from the prior", f'<div class="row">{"".join(panels)}</div>', reading)
 
 
 def _encoding(model: ModelReport, encoding: EncodingReport, figures: dict[str, Figure]) -> list[str]:
@@ -178,7 +185,7 @@ def _encoding(model: ModelReport, encoding: EncodingReport, figures: dict[str, F
         "means use different noise draws, so they agree only up to a little noise; a row far on the left is one that "
         "the model explains badly."
     )
-    histogram = _section("Encoded rows", '<div class="chart" id="encoded"></div>', reading)
+    histogram = section("Encoded rows", '<div class="chart" id="encoded"></div>', reading)
     if not encoding.checks:
         return [histogram]
     reading = (
@@ -186,10 +193,11 @@ def _encoding(model: ModelReport, encoding: EncodingReport, figures: dict[str, F
         "trained float32 model itself, whose rounding the file may share. An export beyond a limit fails and "
         "leaves no file."
     )
-    return [histogram, _section("Parity of the exported file", tables.parity(encoding), reading)]
+    return [histogram, section("Parity of the exported file", tables.parity(encoding), reading)]
 
 
-def _section(name: str, body: str, reading: str) -> str:
+def section(name: str, body: str, reading: str) -> str:
+    """A section of a page; body and reading are HTML."""
     return f'<section>\n<h2>{name}</h2>\n{body}\n<p class="reading">{reading}</p>\n</section>'
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from closegap.cli import output, words
+from closegap.cli import comparison, output, words
 from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
 from closegap.cli.connection import actor, open_queue
@@ -61,6 +61,8 @@ def show(job: JobId, as_json: AsJson = False) -> None:
         output.document(_record(queue, found) | {"history": history(events)})
         return
     render(output.data(), found, queue.position(found.id), history(events))
+    if found.kind == "compare" and found.state == "succeeded":
+        comparison.tell(found.outputs)
     output.next_commands(_next(found))
 
 

@@ -10,14 +10,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from closegap.cli import output, specfile, words
+from closegap.cli import comparison, output, specfile, words
 from closegap.cli.board import Board, Row, board
 from closegap.cli.command import AsJsonLines, add
 from closegap.cli.connection import open_artifacts
 from closegap.cli.errors import JobsFailed, ProcessFailed
 from closegap.cli.exits import ExitCode
 from closegap.cli.follow import note_of
-from closegap.cli.submit import Overrides, SkipData, Source, checked
+from closegap.cli.submit import Overrides, Scale, SkipData, Source, checked
 
 if TYPE_CHECKING:
     from closegap.kinds import Spec
@@ -28,6 +28,7 @@ _STOP_MARGIN_SECONDS = 30.0
 def run(
     source: Source,
     overrides: Overrides = None,
+    scale: Scale = None,
     skip_data_check: SkipData = False,
     as_json: AsJsonLines = False,
 ) -> ExitCode:
@@ -40,7 +41,7 @@ def run(
     from closegap.settings import Settings, environment
 
     settings = Settings.load()
-    file = specfile.read(source, overrides)
+    file = specfile.read(source, overrides, scale)
     specs = checked(file, skip_data_check)
     kinds = {name: spec.kind for name, spec in _named(specs).items()}
     if lost := pipeline.unknown(specs, kinds, queue=False):
@@ -65,6 +66,9 @@ def run(
     if code == ExitCode.FAILED:
         raise JobsFailed(_told(jobs))
     if not as_json:
+        for event in jobs.values():
+            if event["kind"] == "compare" and "outputs" in event:
+                comparison.tell(event["outputs"])
         for name, outputs in jobs.items():
             output.line(f"{name}  {json.dumps(outputs.get('outputs', {}), ensure_ascii=False)}")
         output.next_commands([("closegap models", "the model registry")])
@@ -77,6 +81,7 @@ def register(app: typer.Typer) -> None:
         app, "run", run,
         "closegap run train.yaml",
         "closegap run train.yaml --set resources.workers=0 --set training.epochs=2",
+        "closegap run examples/paper/fig7a.yaml --scale small",
         "closegap example train | closegap run - --json",
     )  # fmt: skip
 

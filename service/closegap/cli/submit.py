@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from closegap.cli import output, specfile
+from closegap.cli import comparison, output, specfile
 from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
 from closegap.cli.exits import ExitCode, of_states
@@ -22,20 +22,28 @@ Source = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="PATH=VALUE", help="Override a field; NAME:PATH=VALUE in a pipeline. Repeatable."
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override a field; NAME:PATH=VALUE in a pipeline, scale.WORD=VALUE of a scale. Repeatable.",
     ),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(help="Which of the file's scales, such as small; absent: full, where there are scales."),
 ]
 SkipData = Annotated[
     bool, typer.Option("--skip-data-check", help="Do not look at the data: it is only where the workers are.")
 ]
 Kind = Annotated[
-    Literal["train", "sweep", "evaluate", "export", "encode"], typer.Argument(help="The kind of job.")
+    Literal["train", "sweep", "evaluate", "export", "encode", "compare"],
+    typer.Argument(help="The kind of job."),
 ]
 
 
 def submit(
     source: Source,
     overrides: Overrides = None,
+    scale: Scale = None,
     key: Annotated[
         str | None, typer.Option(help="Idempotency key: the same key and spec give the same jobs again.")
     ] = None,
@@ -50,7 +58,7 @@ def submit(
     from closegap.cli.connection import actor, open_queue
     from closegap.cli.follow import follow
 
-    specs = checked(specfile.read(source, overrides), skip_data_check)
+    specs = checked(specfile.read(source, overrides, scale), skip_data_check)
     if priority is not None:
         specs = [spec.model_copy(update={"priority": priority}) for spec in specs]
     queue = open_queue()
@@ -63,14 +71,22 @@ def submit(
         jobs = follow(queue, jobs, board(quiet=as_json))
     if as_json:
         output.document({"jobs": [job.model_dump(mode="json") for job in jobs]})
+    else:
+        for job in jobs:
+            if job.kind == "compare" and job.state == "succeeded":
+                comparison.tell(job.outputs)
     return of_states([job.state for job in jobs]) if wait else ExitCode.SUCCEEDED
 
 
 def validate(
-    source: Source, overrides: Overrides = None, skip_data_check: SkipData = False, as_json: AsJson = False
+    source: Source,
+    overrides: Overrides = None,
+    scale: Scale = None,
+    skip_data_check: SkipData = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check a spec file: every problem with its place, the value found and what is accepted. Needs no store."""
-    specs = checked(specfile.read(source, overrides), skip_data_check)
+    specs = checked(specfile.read(source, overrides, scale), skip_data_check)
     if as_json:
         output.document({"valid": True, "specs": [_shown(spec) for spec in specs]})
         return
@@ -116,6 +132,7 @@ def register(app: typer.Typer) -> None:
         "closegap submit train.yaml",
         "closegap submit train.yaml --wait --set training.epochs=10",
         "closegap submit pipeline.yaml --set train:inference.iterations=3 --key night-7",
+        "closegap submit examples/paper/fig7a.yaml --scale small --wait",
         "closegap example train | closegap submit -",
     )  # fmt: skip
     add(

@@ -14,6 +14,7 @@ RUNNERS = {
     "evaluate": "evaluate:EvaluateRunner",
     "export": "export:ExportRunner",
     "encode": "encode:EncodeRunner",
+    "compare": "compare:CompareRunner",
 }
 """Module and class by kind; imported when a job of that kind is run, for they need torch or ONNX Runtime."""
 

@@ -1,0 +1,117 @@
+"""What is compared, against which published figures, and how it is drawn."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from closegap_core.config.base import Config, named
+
+Label = Annotated[str, Field(min_length=1, max_length=100)]
+_PLAIN = (
+    "elbo",
+    "log_likelihood",
+    "kl",
+    "iwae",
+    "bits_per_dimension",
+    "bits_per_dimension_iwae",
+    "perplexity",
+    "perplexity_iwae",
+    "active_units",
+    "refined_elbo",
+)
+_OF_A_PART = (
+    "elbo",
+    "optimal_elbo",
+    "optimal_flow_elbo",
+    "log_evidence",
+    "approximation_gap",
+    "amortization_gap",
+    "inference_gap",
+    "flow_gain",
+    "flow_approximation_gap",
+)
+Quantity = Annotated[
+    str,
+    Field(
+        pattern=rf"^({'|'.join(_PLAIN)}|(train|valid|test)\.({'|'.join(_OF_A_PART)}))$",
+        description=f"one of {', '.join(_PLAIN)}; or of the gap report, after train., valid. or test.: "
+        f"{', '.join(_OF_A_PART)}",
+    ),
+]
+"""A figure of an evaluation. Bounds on log p(x) are in nats; `…_iwae` are of the importance-weighted bound."""
+Figure = Annotated[float, Field(allow_inf_nan=False)]
+Published = Figure | tuple[Figure, Figure] | Annotated[str, Field(min_length=1)]
+"""A value, a value and its error, or words where no value was published."""
+
+
+class EntryConfig(Config):
+    """One evaluation in a comparison. Within a group the others are compared with the first."""
+
+    label: Label
+    group: str = Field("", description="Only entries of one group are ranked; each on the same rows.")
+    series: str = Field(
+        "", description="The line of a figure that the entry is a point of; empty: a level line."
+    )
+    at: float | None = Field(None, description="Its place on the x axis of that line.")
+    published: dict[Quantity, Published] = Field(
+        default_factory=dict, description="What was published, to stand beside what is measured."
+    )
+
+
+class BarsConfig(Config):
+    """Each entry's figure as a bar, measured and published side by side."""
+
+    kind: Literal["bars"] = "bars"
+    quantity: Quantity | None = Field(None, description="Absent: the first column.")
+
+
+class LinesConfig(Config):
+    """A figure against `at`, a line a series."""
+
+    kind: Literal["lines"] = "lines"
+    quantity: Quantity | None = Field(None, description="Absent: the first column.")
+    x: str = Field("", description="Title of the x axis.")
+
+
+class IterationsConfig(Config):
+    """ELBO by inference iteration of each entry, beside refiners of each row's own q."""
+
+    kind: Literal["iterations"] = "iterations"
+
+
+class GapsConfig(Config):
+    """Approximation and amortization gap of each entry, a stack a part of the data."""
+
+    kind: Literal["gaps"] = "gaps"
+
+
+class ReconstructionsConfig(Config):
+    """Rows and their reconstructions over inference iterations."""
+
+    kind: Literal["reconstructions"] = "reconstructions"
+    rows: Annotated[int, Field(ge=1, le=10)] = 8
+    iterations: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="Those that are shown; absent: about eight, spread evenly."
+    )
+
+
+FigureConfig = Annotated[
+    BarsConfig | LinesConfig | IterationsConfig | GapsConfig | ReconstructionsConfig,
+    Field(discriminator="kind"),
+    named("kind"),
+]
+
+
+class ComparisonConfig(Config):
+    """How evaluations are put side by side."""
+
+    title: Annotated[str, Field(min_length=1)]
+    scale: str = Field("", description="Of the spec file, told with every figure.")
+    columns: tuple[Quantity, ...] = Field(("elbo", "iwae"), min_length=1, description="What is told of each.")
+    figure: FigureConfig = BarsConfig()
+    published_in: str = Field(
+        "", description="Where the published figures are from, and how surely: a table, or read off a figure."
+    )
+    notes: tuple[str, ...] = Field((), description="What a reader of the table has to know.")

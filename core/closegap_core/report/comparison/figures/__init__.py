@@ -1,0 +1,29 @@
+"""The kinds of pictures: one file a kind, one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from closegap_core.config.comparison import ComparisonConfig
+from closegap_core.report.comparison.figures.bars import bars
+from closegap_core.report.comparison.figures.figure import Drawn as Drawn
+from closegap_core.report.comparison.figures.figure import Kind as Kind
+from closegap_core.report.comparison.figures.gaps import gaps
+from closegap_core.report.comparison.figures.iterations import iterations
+from closegap_core.report.comparison.figures.lines import lines
+from closegap_core.report.comparison.figures.reconstructions import reconstructions
+from closegap_core.report.comparison.inputs import Entry
+
+KINDS: dict[str, Kind] = {
+    "bars": bars,
+    "lines": lines,
+    "iterations": iterations,
+    "gaps": gaps,
+    "reconstructions": reconstructions,
+}
+"""By the name that a configuration gives."""
+
+
+def draw(config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
+    """The picture of a comparison. Raises ComparisonError where an entry lacks what it shows."""
+    return KINDS[config.figure.kind](config.figure, config, entries)

@@ -1,0 +1,44 @@
+"""Each entry's figure, measured and published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from closegap_core.config.comparison import BarsConfig, ComparisonConfig
+from closegap_core.report.comparison.figures.figure import Drawn
+from closegap_core.report.comparison.guard import grouped
+from closegap_core.report.comparison.inputs import Entry
+from closegap_core.report.comparison.panel import BarPanel, Stack
+from closegap_core.report.comparison.quantity import QUANTITIES, Value
+from closegap_core.report.comparison.table import published_value
+
+
+def bars(figure: BarsConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
+    """A panel a group for what is measured, and one for what was published."""
+    name = figure.quantity or config.columns[0]
+    panels = []
+    for group, members in grouped(entries):
+        measured = [QUANTITIES[name].of(entry) for entry in members]
+        panels.append(_panel(f"{group} measured".strip(), name, members, measured, 0))
+        told = [published_value(entry.config.published.get(name)) for entry in members]
+        published = [value if isinstance(value, Value) else None for value in told]
+        if any(published):
+            panels.append(_panel(f"{group} published".strip(), name, members, published, 1))
+    return Drawn(
+        tuple(panels),
+        f"{QUANTITIES[name].heading}, ± one standard error. Measured and published figures have axes of their own: "
+        "what can be compared across scales is which entry is ahead, and by how much.",
+        columns=2 if len(panels) > 1 else 1,
+    )
+
+
+def _panel(
+    title: str, name: str, members: Sequence[Entry], values: Sequence[Value | None], colour: int
+) -> BarPanel:
+    stack = Stack(
+        "measured" if colour == 0 else "published",
+        tuple(value and value.value for value in values),
+        tuple(value and value.error for value in values),
+        colour,
+    )
+    return BarPanel(title, QUANTITIES[name].heading, tuple(entry.label for entry in members), (stack,))

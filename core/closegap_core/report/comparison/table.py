@@ -1,0 +1,212 @@
+"""The table of a comparison: figures with their errors, differences from the group's first, and what was published.
+
+`table.json` holds it whole; `table.md` is the same for people; the command line and the page draw it from this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+from closegap_core.config.comparison import ComparisonConfig, Published
+from closegap_core.report.comparison.guard import grouped
+from closegap_core.report.comparison.inputs import Entry
+from closegap_core.report.comparison.quantity import QUANTITIES, Value
+
+MINUS = "−"
+NOTHING = "–"
+
+
+@final
+@dataclass(frozen=True)
+class Line:
+    """One figure of one entry. Differences are from the same figure of the group's first entry."""
+
+    group: str
+    label: str
+    quantity: str
+    measured: float
+    standard_error: float | None
+    difference: float | None
+    published: float | str | None
+    published_error: float | None
+    published_difference: float | None
+    best: bool
+    """The best of its group, where the figure ranks."""
+
+    @property
+    def digits(self) -> int:
+        """Decimals that are told."""
+        return QUANTITIES[self.quantity].digits
+
+    @property
+    def measured_text(self) -> str:
+        """`−84.14 ± 0.02`."""
+        return spread(self.measured, self.standard_error, self.digits)
+
+    @property
+    def published_text(self) -> str:
+        """As measured_text, or the words that stand for it."""
+        if isinstance(self.published, str):
+            return self.published
+        return (
+            NOTHING if self.published is None else spread(self.published, self.published_error, self.digits)
+        )
+
+    @property
+    def cells(self) -> list[str]:
+        """Measured, its difference, published, its difference."""
+        return [
+            self.measured_text,
+            signed(self.difference, self.digits),
+            self.published_text,
+            signed(self.published_difference, self.digits),
+        ]
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """What is told of a comparison."""
+
+    title: str
+    scale: str
+    data: tuple[str, ...]
+    """On what each group was measured, in words."""
+    lines: tuple[Line, ...]
+    published_in: str
+    notes: tuple[str, ...]
+
+    @property
+    def heads(self) -> list[str]:
+        """Of the columns of `Line.cells`."""
+        names = {QUANTITIES[line.quantity].heading for line in self.lines}
+        measured = names.pop() if len(names) == 1 else "measured"
+        return [measured, "difference", "published", "difference"]
+
+    @property
+    def one_quantity(self) -> bool:
+        """Whether all lines show the same figure, which then stands in the head."""
+        return len({line.quantity for line in self.lines}) == 1
+
+    @property
+    def footnotes(self) -> list[str]:
+        """Everything below the table."""
+        differs = any(line.difference is not None for line in self.lines)
+        return [
+            *(f"Scale {self.scale}." for _ in (1,) if self.scale),
+            *self.data,
+            *(f"Published: {self.published_in}." for _ in (1,) if self.published_in),
+            *(
+                ["Differences are from the first entry (of each group); ± is one standard error."]
+                if differs
+                else []
+            ),
+            *self.notes,
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of_dict(cls, value: dict[str, Any]) -> Table:
+        """From what `to_dict` gave."""
+        lines = tuple(Line(**line) for line in value["lines"])
+        return cls(**{**value, "data": tuple(value["data"]), "notes": tuple(value["notes"]), "lines": lines})
+
+    def to_markdown(self) -> str:
+        """A page of Markdown."""
+        heads = ["", *([] if self.one_quantity else ["figure"]), *self.heads]
+        rows = [
+            "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+            for cells in [heads, [":--", *["--:"] * (len(heads) - 1)]]
+        ]
+        for line in self.lines:
+            label = f"{line.group}, {line.label}" if line.group else line.label
+            figure = [] if self.one_quantity else [QUANTITIES[line.quantity].heading]
+            measured, *others = line.cells
+            cells = [label, *figure, f"**{measured}**" if line.best else measured, *others]
+            rows.append("| " + " | ".join(_escaped(cell) for cell in cells) + " |")
+        return "\n".join([f"# {self.title}", "", *rows, "", *(f"{note}\n" for note in self.footnotes)])
+
+
+def table(config: ComparisonConfig, entries: Sequence[Entry]) -> Table:
+    """The table of entries. Raises ComparisonError where one lacks a figure that is asked for."""
+    lines = [line for _, members in grouped(entries) for line in _of_group(members, config.columns)]
+    data = tuple(_data(name, members[0]) for name, members in grouped(entries))
+    return Table(config.title, config.scale, data, tuple(lines), config.published_in, config.notes)
+
+
+def _of_group(members: Sequence[Entry], columns: Sequence[str]) -> list[Line]:
+    best = {name: _best(name, members) for name in columns}
+    first = members[0]
+    return [
+        _line(entry, name, None if entry is first else first, entry.label in best[name])
+        for entry in members
+        for name in columns
+    ]
+
+
+def _line(entry: Entry, name: str, reference: Entry | None, best: bool) -> Line:
+    measured, published = QUANTITIES[name].of(entry), published_value(entry.config.published.get(name))
+    difference = published_difference = None
+    if reference is not None:
+        difference = measured.value - QUANTITIES[name].of(reference).value
+        theirs = published_value(reference.config.published.get(name))
+        if isinstance(published, Value) and isinstance(theirs, Value):
+            published_difference = published.value - theirs.value
+    value, error = published if isinstance(published, Value) else (published, None)
+    return Line(
+        entry.group, entry.label, name, measured.value, measured.error, difference,
+        value, error, published_difference, best,
+    )  # fmt: skip
+
+
+def published_value(given: Published | None) -> Value | str | None:
+    """A published figure, the words in its place, or None."""
+    if given is None or isinstance(given, str):
+        return given
+    return Value(*given) if isinstance(given, tuple) else Value(given)
+
+
+def _best(name: str, members: Sequence[Entry]) -> set[str]:
+    """Labels of the best of several."""
+    better = QUANTITIES[name].better
+    if better == "neither" or len(members) < 2:
+        return set()
+    found = {entry.label: QUANTITIES[name].of(entry).value for entry in members}
+    top = max(found.values()) if better == "higher" else min(found.values())
+    return {label for label, value in found.items() if value == top}
+
+
+def _data(group: str, entry: Entry) -> str:
+    """On what a group was measured."""
+    identity = entry.identity
+    source = entry.metrics.get("source") or f"data {identity['data_digest'][:12]}"
+    drawn = {
+        "none": "as they are",
+        "binarise": "binarised by one draw",
+        "dequantise": "dequantised by one draw",
+        "dequantise_legacy": "dequantised as published, by one draw",
+    }[identity["draw"]]
+    return (
+        f"{group + ': ' if group else ''}{source}, {identity['rows']} {identity['part']} rows, {drawn}; "
+        f"{identity['samples']} samples each ELBO, {identity['importance_samples']} each IWAE bound."
+    )
+
+
+def spread(value: float, error: float | None, digits: int) -> str:
+    """With a real minus sign, and the error where there is one."""
+    text = f"{value:.{digits}f}".replace("-", MINUS)
+    return text if error is None else f"{text} ± {error:.{digits}f}"
+
+
+def signed(value: float | None, digits: int) -> str:
+    """`+0.30`."""
+    return "" if value is None else f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

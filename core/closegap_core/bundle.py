@@ -26,7 +26,7 @@ from closegap_core.errors import BundleError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-KINDS = ("model", "evaluation", "encoding", "sweep")
+KINDS = ("model", "evaluation", "encoding", "sweep", "comparison")
 _UNIDENTIFYING = ("job", "created")
 _DIGEST = r"^sha256:[0-9a-f]{64}$"
 
@@ -42,7 +42,7 @@ class FileFacts(BaseModel):
 class _Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: Literal[1]
-    kind: Literal["model", "evaluation", "encoding", "sweep"]
+    kind: Literal["model", "evaluation", "encoding", "sweep", "comparison"]
     files: dict[str, FileFacts]
     lineage: dict[str, Any]
     digest: str = Field(pattern=_DIGEST)

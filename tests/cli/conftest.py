@@ -140,3 +140,39 @@ def pipeline(place: Path) -> str:
     """A train job and an evaluation that needs it."""
     (place / "pipeline.yaml").write_text(f"{TRAIN}---\n{EVALUATE}")
     return "pipeline.yaml"
+
+
+SCALED = """\
+title: Small things at two scales
+scales:
+  full: {epochs: 500}
+  small: {epochs: 1}
+pipeline:
+  - kind: train
+    name: small
+    data: {source: digits, split: {train: 100, valid: 20, test: 20}}
+    model: {likelihood: bernoulli, levels: [{latent: 2, decoder: {hidden: [8]}}]}
+    inference: {method: standard, encoder: {hidden: [8]}}
+    training: {epochs: "${scale.epochs}", batch_size: 50}
+    resources: {workers: 0}
+  - kind: evaluate
+    name: measure
+    model: ${small.model}
+    evaluation: {importance_samples: 5, refinement: null}
+    resources: {workers: 0}
+  - kind: compare
+    name: compare
+    comparison:
+      title: The small model
+      scale: ${scale.name}
+      columns: [elbo, kl]
+      published_in: a thought
+    reports: [{label: small, report: "${measure.report}", published: {elbo: -20}}]
+"""
+
+
+@pytest.fixture
+def scaled(place: Path) -> str:
+    """A pipeline at two scales, with a comparison at its end."""
+    (place / "scaled.yaml").write_text(SCALED)
+    return "scaled.yaml"

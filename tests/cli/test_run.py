@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -41,6 +42,18 @@ def test_a_job_that_fails_and_what_needed_it(start: Start, place: Path) -> None:
     events = [json.loads(line) for line in out.splitlines()]
     ends = {event["job"]: event["to"] for event in events if event.get("type") == "state"}
     assert ends == {"lost": "failed", "after": "cancelled"}
+
+
+@pytest.mark.timeout(120)
+def test_a_pipeline_at_a_scale_ends_with_its_table(start: Start, scaled: str) -> None:
+    process = start("run", scaled, "--scale", "small")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "The small model" in out
+    assert re.search(r"small +ELBO \(nats\) +−\d+\.\d\d ± \d\.\d\d +−20\.00", out), out
+    assert "Scale small." in out
+    (picture,) = re.findall(r"^picture  (.+)$", out, flags=re.M)
+    assert Path(picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_run_refuses_what_is_not_valid_before_anything_starts(closegap: Command, train: str) -> None:

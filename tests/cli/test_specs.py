@@ -184,7 +184,7 @@ def test_more_gpus_than_the_workers_have_is_refused_at_submit(
 
 
 def test_schema_and_example_of_every_kind(closegap: Command, place: Path) -> None:
-    for kind in ("train", "sweep", "evaluate", "export", "encode"):
+    for kind in ("train", "sweep", "evaluate", "export", "encode", "compare"):
         assert closegap("schema", kind).json["properties"]["kind"]["const"] == kind
         text = closegap("example", kind).out
         assert closegap("validate", "-", stdin=text).code == 0, text
@@ -208,3 +208,26 @@ def test_the_demos_pipeline_is_valid_and_compares_equals() -> None:
     assert standard.model == iterative.model
     assert standard.data == iterative.data
     assert standard.inference.samples == iterative.inference.samples
+
+
+def test_the_scale_of_a_file_is_chosen_and_its_values_are_overridden(closegap: Command, scaled: str) -> None:
+    def epochs(*arguments: str) -> int:
+        found: int = closegap("validate", scaled, "--json", *arguments).json["specs"][0]["training"]["epochs"]
+        return found
+
+    assert epochs() == 500
+    assert epochs("--scale", "small") == 1
+    assert epochs("--scale", "small", "--set", "scale.epochs=3") == 3
+    assert epochs("--scale", "small", "--set", "small:training.epochs=4") == 4
+    said = closegap("validate", scaled, "--set", "scale.epoch=3")
+    assert (said.code, "scale `full` has no value `epoch` (did you mean `epochs`?)" in said.err) == (2, True)
+
+
+def test_a_problem_of_a_scaled_file_is_told_with_its_line(
+    closegap: Command, scaled: str, place: Path
+) -> None:
+    (place / "bad.yaml").write_text((place / scaled).read_text().replace("{epochs: 1}", "{epochs: 0}"))
+    said = closegap("validate", "bad.yaml", "--scale", "small")
+    assert said.code == 2
+    assert "[0].training.epochs" in said.err
+    assert "bad.yaml:11:" in said.err, said.err

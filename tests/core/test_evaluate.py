@@ -98,6 +98,7 @@ def test_the_identity_says_what_is_comparable(
     )["identity"].pop("rows_digest")
     assert found == {
         "likelihood": "bernoulli",
+        "source": dataset.source,
         "data_digest": dataset.digest,
         "draw": "binarise",
         "part": "test",

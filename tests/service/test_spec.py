@@ -123,7 +123,7 @@ def test_malformed_yaml_is_told_with_line_and_column(text: str, told: str) -> No
 @pytest.mark.parametrize("text", ["", "# nothing", "---\n---\n", "[]"])
 def test_an_empty_text_is_no_spec(text: str) -> None:
     assert _told(text) == [
-        "spec: there is no spec; accepted: kind: one of train, sweep, evaluate, export, encode"
+        "spec: there is no spec; accepted: kind: one of train, sweep, evaluate, export, encode, compare"
     ]
 
 

@@ -17,6 +17,7 @@ def identity(subject: Subject) -> dict[str, Any]:
     ids = np.ascontiguousarray(subject.part(evaluation.part).ids[:count].astype("<i8"))
     return {
         "likelihood": subject.trained.config.model.likelihood.kind,
+        "source": dataset.source,
         "data_digest": dataset.digest,
         "draw": subject.draw,
         "part": evaluation.part,

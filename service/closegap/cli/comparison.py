@@ -43,7 +43,7 @@ def rendered(found: Comparison) -> RenderableType:
             table.add_row(f"[bold]{escape(line.group)}[/]")
         again = (line.group, line.label) == (group, label)
         group, label = line.group, line.label
-        measured, *others = (escape(cell) for cell in line.cells)
+        measured, *others = (escape(cell) for cell in found.cells(line))
         figure = [] if found.one_quantity else [escape(QUANTITIES[line.quantity].heading)]
         table.add_row(
             "" if again else escape(label),

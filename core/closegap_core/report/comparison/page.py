@@ -41,7 +41,7 @@ def _table(table: Table) -> str:
     for line in table.lines:
         label = f"{line.group}, {line.label}" if line.group else line.label
         figure = "" if table.one_quantity else f"<td>{escape(QUANTITIES[line.quantity].heading)}</td>"
-        measured, *others = line.cells
+        measured, *others = table.cells(line)
         cells = f"<td{' class=best' if line.best else ''}>{escape(measured)}</td>"
         cells += "".join(f"<td>{escape(cell)}</td>" for cell in others)
         rows.append(f'<tr><th scope="row">{escape(label)}</th>{figure}{cells}</tr>')

@@ -54,16 +54,6 @@ class Line:
             NOTHING if self.published is None else spread(self.published, self.published_error, self.digits)
         )
 
-    @property
-    def cells(self) -> list[str]:
-        """Measured, its difference, published, its difference."""
-        return [
-            self.measured_text,
-            signed(self.difference, self.digits),
-            self.published_text,
-            signed(self.published_difference, self.digits),
-        ]
-
 
 @final
 @dataclass(frozen=True)
@@ -80,10 +70,19 @@ class Table:
 
     @property
     def heads(self) -> list[str]:
-        """Of the columns of `Line.cells`."""
+        """Of the cells of a line."""
         names = {QUANTITIES[line.quantity].heading for line in self.lines}
         measured = names.pop() if len(names) == 1 else "measured"
-        return [measured, "difference", "published", "difference"]
+        return [measured, "difference", *(["published", "difference"] if self.published_in else [])]
+
+    def cells(self, line: Line) -> list[str]:
+        """Measured, its difference; where something was published, that and its difference."""
+        published = [line.published_text, signed(line.published_difference, line.digits)]
+        return [
+            line.measured_text,
+            signed(line.difference, line.digits),
+            *(published if self.published_in else []),
+        ]
 
     @property
     def one_quantity(self) -> bool:
@@ -126,7 +125,7 @@ class Table:
         for line in self.lines:
             label = f"{line.group}, {line.label}" if line.group else line.label
             figure = [] if self.one_quantity else [QUANTITIES[line.quantity].heading]
-            measured, *others = line.cells
+            measured, *others = self.cells(line)
             cells = [label, *figure, f"**{measured}**" if line.best else measured, *others]
             rows.append("| " + " | ".join(_escaped(cell) for cell in cells) + " |")
         return "\n".join([f"# {self.title}", "", *rows, "", *(f"{note}\n" for note in self.footnotes)])
@@ -184,7 +183,6 @@ def _best(name: str, members: Sequence[Entry]) -> set[str]:
 def _data(group: str, entry: Entry) -> str:
     """On what a group was measured."""
     identity = entry.identity
-    source = entry.metrics.get("source") or f"data {identity['data_digest'][:12]}"
     drawn = {
         "none": "as they are",
         "binarise": "binarised by one draw",
@@ -192,7 +190,7 @@ def _data(group: str, entry: Entry) -> str:
         "dequantise_legacy": "dequantised as published, by one draw",
     }[identity["draw"]]
     return (
-        f"{group + ': ' if group else ''}{source}, {identity['rows']} {identity['part']} rows, {drawn}; "
+        f"{group + ': ' if group else ''}{identity['source']}, {identity['rows']} {identity['part']} rows, {drawn}; "
         f"{identity['samples']} samples each ELBO, {identity['importance_samples']} each IWAE bound."
     )
 

@@ -1,0 +1,199 @@
+"""Comparisons: what may stand in one ranking, and that table, picture and page tell what was measured."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects
+import pytest
+from PIL import Image
+
+from closegap_core.config import ComparisonConfig, EntryConfig
+from closegap_core.report.comparison.build import build, read_table
+from closegap_core.report.comparison.figures import KINDS
+from closegap_core.report.comparison.guard import FIELDS
+from closegap_core.report.comparison.inputs import ComparisonError, read
+from closegap_core.report.comparison.quantity import QUANTITIES
+from closegap_core.report.comparison.table import Table, table
+
+SIDE = 6
+IDENTITY = {
+    "likelihood": "bernoulli", "source": "digits", "data_digest": "ab" * 32, "draw": "binarise", "part": "test",
+    "rows": 50, "rows_digest": "cd" * 32, "samples": 10, "importance_samples": 500, "seed": 0,
+}  # fmt: skip
+
+
+def figure(value: float, error: float = 0.4) -> dict[str, float]:
+    return {"value": value, "standard_error": error, "estimator_error": 0.01}
+
+
+def gap_report(elbo: float) -> dict[str, Any]:
+    gaps = {"approximation_gap": 1.5, "amortization_gap": 2.0, "inference_gap": 3.5, "flow_gain": 0.7}
+    bounds = {
+        "elbo": elbo,
+        "optimal_elbo": elbo + 2,
+        "optimal_flow_elbo": elbo + 2.7,
+        "log_evidence": elbo + 3.5,
+    }
+    return {name: figure(value) for name, value in {**gaps, **bounds, "flow_approximation_gap": 0.8}.items()}
+
+
+def metrics(elbo: float, **identity: Any) -> dict[str, Any]:
+    steps = [{"step": s, "elbo": elbo + 2 - 60 * 0.8**s, "standard_error": 0.5} for s in (0, 1, 2, 5, 10)]
+    points = [{"iteration": t, "elbo": elbo - 50 * 0.2**t, "standard_error": 0.5} for t in range(7)]
+    return {
+        "identity": {**IDENTITY, **identity}, "elbo": elbo, "elbo_standard_error": 0.5, "log_likelihood": elbo + 9,
+        "kl": 9.0, "iwae": figure(elbo + 3), "elbo_by_iteration": points, "active_units": {"count": 5},
+        "refinement": {"kind": "adam", "from_prior": steps, "from_encoder": steps, "best": elbo + 2},
+        "bits_per_dimension": {"elbo": figure(5.823, 0.001), "iwae": figure(5.64, 0.03)},
+        "perplexity": {"elbo": figure(377.4), "iwae": figure(323.0)},
+        "gaps": {part: gap_report(elbo) for part in ("train", "valid", "test")},
+    }  # fmt: skip
+
+
+def evaluation(folder: Path, name: str, elbo: float, **identity: Any) -> Path:
+    """A bundle's files, as `evaluate` writes them."""
+    place = folder / name
+    place.mkdir()
+    (place / "metrics.json").write_text(json.dumps(metrics(elbo, **identity)))
+    rows = np.random.default_rng(0).random((10, SIDE * SIDE), np.float32)
+    np.savez(
+        place / "arrays.npz", originals=rows, reconstructions=np.stack([rows * t / 3 for t in range(4)]),
+        prior_samples=rows, shape=np.array([SIDE, SIDE]),
+    )  # fmt: skip
+    return place
+
+
+def compared(folder: Path, *entries: tuple[dict[str, Any], Path], **config: Any) -> Table:
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    settings = ComparisonConfig.model_validate({"title": "Both", **config})
+    return build(settings, [(EntryConfig.model_validate(entry), place) for entry, place in entries], out)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[tuple[dict[str, Any], Path]]:
+    return [
+        (
+            {"label": "standard", "published": {"elbo": -87.41}},
+            evaluation(tmp_path, "a", -120.34),
+        ),
+        (
+            {
+                "label": "iterative",
+                "series": "∇",
+                "at": 5,
+                "published": {"elbo": [-86.58, 0.03], "iwae": "n/s"},
+            },
+            evaluation(tmp_path, "b", -118.1),
+        ),
+    ]
+
+
+def test_the_table_tells_errors_differences_and_the_best(
+    tmp_path: Path, pair: list[tuple[dict[str, Any], Path]]
+) -> None:
+    found = compared(tmp_path, *pair, scale="small", published_in="figure 7a")
+    assert [found.cells(line) for line in found.lines] == [
+        ["−120.34 ± 0.50", "", "−87.41", ""],
+        ["−117.34 ± 0.40", "", "–", ""],
+        ["−118.10 ± 0.50", "+2.24", "−86.58 ± 0.03", "+0.83"],
+        ["−115.10 ± 0.40", "+2.24", "n/s", ""],
+    ]
+    assert [line.best for line in found.lines] == [False, False, True, True]
+    assert found.footnotes[:3] == [
+        "Scale small.",
+        "digits, 50 test rows, binarised by one draw; 10 samples each ELBO, 500 each IWAE bound.",
+        "Published: figure 7a.",
+    ]
+    assert read_table(tmp_path / "out") == found
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "| iterative | ELBO (nats) | **−118.10 ± 0.50** | +2.24 | −86.58 ± 0.03 | +0.83 |" in text
+
+
+def test_without_published_figures_there_is_no_column_for_them(tmp_path: Path) -> None:
+    found = compared(tmp_path, ({"label": "only"}, evaluation(tmp_path, "a", -3.0)), columns=["elbo"])
+    assert found.heads == ["ELBO (nats)", "difference"]
+    assert [found.cells(line) for line in found.lines] == [["−3.00 ± 0.50", ""]]
+
+
+@pytest.mark.parametrize("field", sorted(FIELDS))
+def test_what_is_not_comparable_is_refused_with_both_values(tmp_path: Path, field: str) -> None:
+    ours = IDENTITY[field]
+    theirs = ours + 1 if isinstance(ours, int) else "none"
+    entries = [
+        ({"label": "first"}, evaluation(tmp_path, "a", -3.0)),
+        ({"label": "second"}, evaluation(tmp_path, "b", -3.0, **{field: theirs})),
+    ]
+    told = rf"`first` and `second` have different .*identity\.{field} is {json.dumps(ours)} and {json.dumps(theirs)}"
+    with pytest.raises(ComparisonError, match=told):
+        compared(tmp_path, *entries)
+    assert not list((tmp_path / "out").iterdir())
+    apart = [({**entry, "group": entry["label"]}, place) for entry, place in entries]
+    assert all(line.difference is None for line in compared(tmp_path, *apart).lines)
+
+
+def test_other_samples_of_the_elbo_are_no_obstacle(tmp_path: Path) -> None:
+    entries = [
+        ({"label": "first"}, evaluation(tmp_path, "a", -3.0)),
+        ({"label": "second"}, evaluation(tmp_path, "b", -2.0, samples=1)),
+    ]
+    assert compared(tmp_path, *entries).lines[-1].difference == pytest.approx(1.0)
+
+
+def test_lower_is_better_for_bits_and_perplexity(tmp_path: Path) -> None:
+    entries = [({"label": name}, evaluation(tmp_path, name, -3.0)) for name in "ab"]
+    path = entries[1][1] / "metrics.json"
+    values = json.loads(path.read_text())
+    values["perplexity"]["iwae"]["value"] = 285.0
+    path.write_text(json.dumps(values))
+    found = compared(tmp_path, *entries, columns=["perplexity_iwae"])
+    assert [(line.label, line.best) for line in found.lines] == [("a", False), ("b", True)]
+    assert found.lines[1].measured_text == "285.0 ± 0.4"
+
+
+@pytest.mark.parametrize("name", sorted(QUANTITIES))
+def test_every_quantity_is_one_that_a_spec_may_name_and_is_found(tmp_path: Path, name: str) -> None:
+    entry = read(EntryConfig(label="a"), evaluation(tmp_path, "a", -3.0))
+    found = table(ComparisonConfig(title="One", columns=(name,)), [entry])
+    assert np.isfinite(found.lines[0].measured)
+
+
+def test_a_figure_that_was_not_measured_is_named(tmp_path: Path) -> None:
+    place = evaluation(tmp_path, "a", -3.0)
+    values = metrics(-3.0)
+    values["gaps"] = None
+    (place / "metrics.json").write_text(json.dumps(values))
+    with pytest.raises(ComparisonError, match="the evaluation of `a` has no `gaps`"):
+        compared(tmp_path, ({"label": "a"}, place), columns=["test.amortization_gap"])
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_of_picture_is_drawn_in_both_forms(
+    tmp_path: Path, pair: list[tuple[dict[str, Any], Path]], kind: str
+) -> None:
+    compared(tmp_path, *pair, figure=kind, published_in="figure 7a", scale="small")
+    picture = Image.open(io.BytesIO((tmp_path / "out" / "figure.png").read_bytes()))
+    assert picture.format == "PNG"
+    assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "://" not in re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    (drawn,) = re.findall(r'<script type="application/json" id="figures">(.*?)</script>', page, flags=re.S)
+    for chart in json.loads(drawn).values():
+        assert plotly.graph_objects.Figure(chart).data
+    assert "−118.10 ± 0.50" in page
+
+
+def test_the_same_comparison_is_the_same_bytes(
+    tmp_path: Path, pair: list[tuple[dict[str, Any], Path]]
+) -> None:
+    names = ("table.json", "table.md", "figure.png", "report.html")
+    compared(tmp_path, *pair, published_in="x")
+    first = [(tmp_path / "out" / name).read_bytes() for name in names]
+    compared(tmp_path, *pair, published_in="x")
+    assert [(tmp_path / "out" / name).read_bytes() for name in names] == first

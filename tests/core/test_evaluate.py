@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from closegap_core.config import EvaluationConfig, TrainConfig
-from closegap_core.data import Dataset, load
-from closegap_core.errors import DataError, NumericalError
+from closegap_core.data import Counts, Dataset, load
+from closegap_core.errors import CheckpointError, DataError, NumericalError
 from closegap_core.fit import finish, fit
 from closegap_core.measure.evaluate import Metrics, evaluate
-from closegap_core.trained import read_trained
+from closegap_core.model import Model
+from closegap_core.progress import Progress
+from closegap_core.trained import read_trained, write_trained
 
 METHODS: dict[str, dict[str, Any]] = {
     "standard": {"method": "standard", "encoder": {"hidden": [24]}},
@@ -160,6 +166,179 @@ def test_the_gap_report_is_written_for_each_part(
         found["iterative"]["test"]["amortization_gap"]["value"]
         < found["standard"]["test"]["amortization_gap"]["value"]
     )
+
+
+LINES = {"passes": 6, "rows": 40, "samples": 200, "starts": ["prior", 1, "model"]}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_frontier_has_a_line_for_every_start_and_refiner(
+    method: str, bundles: dict[str, Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    refiners = [{"kind": "adam", "samples": 2}, "natural"]
+    fields = {"refinement": None, "frontier": {**LINES, "refiners": refiners}, "batch_size": 25}
+    found = measure(bundles[method], dataset, tmp_path, **fields)["frontier"]
+    lines = {(line["start"], (line["refiner"] or {}).get("kind")): line["points"] for line in found["lines"]}
+    assert set(lines) == {("model", None)} | {
+        (start, kind) for start in ("prior", 1, "model") for kind in ("adam", "natural")
+    }
+    first = {"standard": 0, "iterative": 3}[method]
+    assert [point["passes"] for point in lines["prior", "adam"]] == [0, 2, 4, 6]
+    assert [point["passes"] for point in lines["model", "natural"]] == list(range(first, 7))
+    for points in lines.values():
+        seconds = [point["seconds"] for point in points]
+        assert seconds == sorted(seconds)
+        for point in points:
+            assert point["elbo"] + point["gap"] == pytest.approx(found["optimal_elbo"]["value"], abs=1e-5)
+            assert point["gap"] > -3 * point["gap_standard_error"]
+    # A refiner begins where the model's own iterations are.
+    own = {point["step"]: point for point in lines["model", None]}
+    assert lines["model", "natural"][0]["elbo"] == own[1 if method == "standard" else 3]["elbo"]
+    assert lines["prior", "adam"][-1]["gap"] < lines["prior", "adam"][0]["gap"]
+
+
+def test_a_start_beyond_the_budget_has_no_line(
+    bundles: dict[str, Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    fields = {"refinement": None, "frontier": {**LINES, "passes": 2, "starts": ["model"]}}
+    [own] = measure(bundles["iterative"], dataset, tmp_path, **fields)["frontier"]["lines"]
+    assert [point["passes"] for point in own["points"]] == [0, 1, 2]
+
+
+EVERYTHING: dict[str, Any] = {
+    "batch_size": 40,
+    "importance_samples": 50,
+    "refinement": {"iterations": 12},
+    "frontier": {**LINES, "samples": 20, "starts": ["prior"]},
+    "gaps": {
+        "rows": 60,
+        "elbo_samples": 50,
+        "importance_samples": 50,
+        "optimum": {"learning_rates": [0.05], "window": 10},
+        "flow": {
+            "hidden": 4,
+            "couplings": 1,
+            "optimum": {"learning_rates": [0.02], "window": 5, "max_steps": 10},
+        },
+        "ais": {"chains": 2, "temperatures": 20, "leapfrogs": 2},
+        "certificate_rows": 30,
+    },
+}
+
+
+def figures(summary: dict[str, Any]) -> dict[str, Any]:
+    """All but what the clock says."""
+    copy: dict[str, Any] = json.loads(json.dumps(summary))
+    for line in copy["frontier"]["lines"]:
+        for point in line["points"]:
+            point.pop("seconds")
+    return copy
+
+
+def killed_after(chunks: int, bundle: Path, folder: Path, work: Path) -> int:
+    """Evaluate in a process that dies without warning once so many chunks are kept; its exit status."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from closegap_core.config import EvaluationConfig
+from closegap_core.data import load
+from closegap_core.measure.evaluate import evaluate
+from closegap_core.measure.ledger import Ledger
+from closegap_core.model import Model
+from closegap_core.progress import Progress
+from closegap_core.trained import read_trained, write_trained
+
+write, kept = Ledger.write, []
+def dying(*arguments):
+    if len(kept) == {chunks}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(*arguments)
+    kept.append(1)
+Ledger.write = dying
+bundle = Path({str(bundle)!r})
+data = load(read_trained(bundle).config.data, "bernoulli", [])
+for _ in evaluate(bundle, EvaluationConfig(**{EVERYTHING!r}), data, Path({str(folder)!r}), Path({str(work)!r})):
+    pass
+"""
+    return subprocess.run([sys.executable, "-c", code], check=False).returncode
+
+
+def test_killed_at_any_chunk_it_goes_on_to_the_same_figures(
+    bundles: dict[str, Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    bundle, settings = bundles["iterative"], EvaluationConfig(**EVERYTHING)
+    (tmp_path / "whole").mkdir()
+    whole = measure(bundle, dataset, tmp_path / "whole", **EVERYTHING)
+    (tmp_path / "cut").mkdir()
+    work = tmp_path / "work"
+    for chunks in (3, 13):
+        assert killed_after(chunks, bundle, tmp_path / "cut", work) == -signal.SIGKILL
+        assert not list((tmp_path / "cut").iterdir())
+    held = {path.name: path.stat().st_mtime_ns for path in work.glob("*.npz")}
+    assert len(held) == 16
+    first, *_, last = evaluate(bundle, settings, dataset, tmp_path / "cut", work)
+    assert isinstance(first, Progress)
+    assert 0 < first.done < first.total
+    assert isinstance(last, Metrics)
+    assert figures(last.summary) == figures(whole)
+    assert {name: (work / name).stat().st_mtime_ns for name in held} == held, (
+        "a kept chunk was measured again"
+    )
+    arrays = [np.load(tmp_path / place / "arrays.npz") for place in ("whole", "cut")]
+    assert all(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0].files)
+
+
+def test_chunks_of_another_measurement_are_refused(
+    bundles: dict[str, Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    def run(bundle: str, **fields: Any) -> None:
+        settings = EvaluationConfig(refinement=None, importance_samples=5, **fields)
+        for _ in evaluate(bundles[bundle], settings, dataset, tmp_path, tmp_path / "work"):
+            pass
+
+    run("standard")
+    run("standard", threads=1)
+    with pytest.raises(CheckpointError, match="begun with another data, evaluation; remove it"):
+        run("standard", seed=1)
+    with pytest.raises(CheckpointError, match="begun with another model"):
+        run("iterative")
+    [chunk] = (tmp_path / "work").glob("iterations-*.npz")
+    chunk.write_bytes(chunk.read_bytes()[:-30])
+    with pytest.raises(CheckpointError, match=f"{chunk.name} is damaged"):
+        run("standard")
+
+
+def test_sparse_rows_are_made_dense_a_batch_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = np.random.default_rng(0).poisson(0.5, (120, 30)) + np.eye(120, 30, k=-5, dtype=np.int64)
+    counts[:, 0] += 1
+    scipy.sparse.save_npz(tmp_path / "x.npz", scipy.sparse.csr_matrix(counts))
+    settings = TrainConfig.model_validate(
+        {
+            "data": {"source": "x.npz", "split": {"train": 40, "valid": 10, "test": 70}},
+            "model": {"likelihood": "multinomial", "levels": [{"latent": 3, "decoder": {"hidden": [8]}}]},
+            "inference": {"method": "iterative", "iterations": 2, "encoder": {"hidden": [8]}},
+        }
+    )
+    data = load(settings.data, "multinomial", [tmp_path])
+    model = Model(settings, 30)
+    model.prepare(data.train.rows)
+    (tmp_path / "model").mkdir()
+    write_trained(tmp_path / "model", model, data, {})
+    dense, read = Counts.__getitem__, []
+
+    def watched(self: Counts, index: slice | np.ndarray) -> np.ndarray:
+        rows = dense(self, index)
+        read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(Counts, "__getitem__", watched)
+    fields = {"batch_size": 16, "importance_samples": 20, "refinement": {"iterations": 2}}
+    summary = measure(tmp_path / "model", data, tmp_path, **fields)
+    assert summary["rows"] == 70
+    assert summary["perplexity"]["iwae"]["value"] < summary["perplexity"]["elbo"]["value"]
+    assert max(read) == 16
 
 
 def test_other_data_are_refused(bundles: dict[str, Path], dataset: Dataset, tmp_path: Path) -> None:

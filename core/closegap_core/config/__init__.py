@@ -17,6 +17,8 @@ from closegap_core.config.data import SplitConfig as SplitConfig
 from closegap_core.config.evaluation import AisConfig as AisConfig
 from closegap_core.config.evaluation import EvaluationConfig as EvaluationConfig
 from closegap_core.config.evaluation import FlowConfig as FlowConfig
+from closegap_core.config.evaluation import FrontierConfig as FrontierConfig
+from closegap_core.config.evaluation import FrontierRefinerConfig as FrontierRefinerConfig
 from closegap_core.config.evaluation import GapConfig as GapConfig
 from closegap_core.config.evaluation import OptimumConfig as OptimumConfig
 from closegap_core.config.evaluation import RefinementConfig as RefinementConfig

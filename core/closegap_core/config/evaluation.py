@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from closegap_core.config.base import Config, Seed
+from closegap_core.config.base import Config, Seed, named
 from closegap_core.config.inference import RefinerConfig, Samples
 
 
@@ -68,6 +68,34 @@ class GapConfig(Config):
     )
 
 
+class FrontierRefinerConfig(RefinerConfig):
+    """A refiner of the frontier; a step costs `samples` decoder passes a row."""
+
+    samples: Samples = 1
+
+
+class FrontierConfig(Config):
+    """How much of the amortization gap is left after so many decoder passes a row, and so many CPU seconds."""
+
+    passes: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        16, description="The budget of a row: decoder passes of one sample, with their gradient."
+    )
+    starts: tuple[Literal["prior", "model"] | PositiveInt, ...] = Field(
+        ("prior", "model"),
+        min_length=1,
+        description="Where refiners begin: the prior, the model's q after its T iterations, or after so many.",
+    )
+    refiners: tuple[Annotated[FrontierRefinerConfig, named("kind")], ...] = Field(
+        (
+            FrontierRefinerConfig(kind="adam", learning_rate=0.05),
+            FrontierRefinerConfig(kind="natural", learning_rate=0.2),
+        ),
+        description="Each from every start; the model's own iterations are always a line.",
+    )
+    rows: PositiveInt = Field(200, description="Rows of `part` that are measured.")
+    samples: Samples = Field(100, description="Draws of each ELBO, the same at every point of a row.")
+
+
 class EvaluationConfig(Config):
     """How a trained model is measured on its test rows."""
 
@@ -82,6 +110,9 @@ class EvaluationConfig(Config):
     )
     refinement: RefinementConfig | None = Field(RefinementConfig(), description="Adam on q; null: not run.")
     gaps: GapConfig | None = Field(None, description="The gap report; minutes to hours. Null: not run.")
+    frontier: FrontierConfig | None = Field(
+        None, description="ELBO against decoder passes and seconds, every start and refiner. Null: not run."
+    )
     batch_size: PositiveInt = 250
     seed: Seed = 0
     threads: PositiveInt = 1

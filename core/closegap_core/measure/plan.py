@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from closegap_core.config import EvaluationConfig, OptimumConfig
 from closegap_core.measure.evidence import Certificate
+from closegap_core.measure.frontier import Frontier
 from closegap_core.measure.gaps import certificate_of, gap_report, gap_stages
 from closegap_core.measure.identity import identity
 from closegap_core.measure.iterations import Iterations
@@ -26,6 +27,7 @@ class Plan(NamedTuple):
     iterations: Iterations
     refinement: Refinement | None
     certificate: Certificate | None
+    frontier: Frontier | None
     others: Sequence[Stage]
 
     @classmethod
@@ -38,11 +40,12 @@ class Plan(NamedTuple):
             Iterations(subject),
             None if refinement is None else Refinement(subject, refinement),
             None if gaps is None else certificate_of(subject.model, gaps, evaluation.seed),
-            [stage for part in _parts(evaluation) for stage in _of_part(subject, part)],
+            None if evaluation.frontier is None else Frontier(subject, evaluation.frontier),
+            [stage for part, rows in _parts(evaluation).items() for stage in _of_part(subject, part, rows)],
         )
 
     def stages(self) -> list[Stage]:
-        own = (self.iterations, self.refinement, *self.others, self.certificate)
+        own = (self.iterations, self.refinement, *self.others, self.frontier, self.certificate)
         return [stage for stage in own if stage is not None]
 
     def summary(self, ledger: Ledger) -> dict[str, Any]:
@@ -63,6 +66,7 @@ class Plan(NamedTuple):
             "iterations": subject.iterations,
             **own,
             "refinement": refinement,
+            "frontier": None if self.frontier is None else self.frontier.summary(ledger),
             "gaps": self._gaps(ledger),
         }
         return {**found, "verdict": of_evaluation(found)}
@@ -76,13 +80,17 @@ class Plan(NamedTuple):
         return {part: gap_report(ledger, part, gaps, certificate) for part in gaps.parts}
 
 
-def _parts(evaluation: EvaluationConfig) -> list[str]:
-    """Those whose rows are measured one by one."""
-    return [] if evaluation.gaps is None else list(evaluation.gaps.parts)
+def _parts(evaluation: EvaluationConfig) -> dict[str, int]:
+    """How many rows of which part need their q*."""
+    gaps, frontier = evaluation.gaps, evaluation.frontier
+    parts: dict[str, int] = {} if gaps is None else dict.fromkeys(gaps.parts, gaps.rows)
+    if frontier is not None:
+        parts[evaluation.part] = max(parts.get(evaluation.part, 0), frontier.rows)
+    return parts
 
 
-def _of_part(subject: Subject, part: str) -> list[Stage]:
-    gaps = subject.evaluation.gaps
-    portion = subject.portion(part, None if gaps is None else gaps.rows)
-    stages: list[Stage] = [Optimum(portion, OptimumConfig() if gaps is None else gaps.optimum)]
-    return stages + ([] if gaps is None else gap_stages(portion, gaps))
+def _of_part(subject: Subject, part: str, rows: int) -> list[Stage]:
+    gaps, portion = subject.evaluation.gaps, subject.portion(part, rows)
+    if gaps is None:
+        return [Optimum(portion, OptimumConfig())]
+    return [Optimum(portion, gaps.optimum), *(gap_stages(portion, gaps) if part in gaps.parts else ())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from typing import Any, final
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from closegap_core.config import RefinementConfig
 from closegap_core.inference.base import Noise, start_of
 from closegap_core.inference.refiners import refine
+from closegap_core.measure.marks import marks
 from closegap_core.measure.moments import Columns, Moments
 from closegap_core.measure.stage import Found, Stage
 from closegap_core.measure.subject import Subject
@@ -30,7 +30,7 @@ class Refinement(Stage):
         self.subject, self.model, self.config = subject, subject.model, config
         self.part, self.chunk = evaluation.part, evaluation.batch_size
         self.rows = subject.size(self.part, evaluation.rows)
-        self.marks = _marks(config.iterations)
+        self.marks = marks(config.iterations)
         walk = 2 * config.iterations * config.samples + len(self.marks) * evaluation.samples
         self.cost = 2 * walk
 
@@ -74,12 +74,3 @@ class Refinement(Stage):
             {"step": step, "elbo": value, "standard_error": error}
             for step, (value, error) in zip(self.marks, found.points(), strict=True)
         ]
-
-
-def _marks(last: int) -> tuple[int, ...]:
-    """Steps at which the ELBO of a refinement is measured: all to 10, then ever further apart, and the last."""
-    marks, step = set(range(min(last, 10) + 1)), 10
-    while step < last:
-        step = min(last, math.ceil(step * 1.25))
-        marks.add(step)
-    return tuple(sorted(marks))

@@ -27,7 +27,8 @@ class EvaluateRunner(Runner):
         _, task = model_task(context, spec.model)
         data = None if spec.data is None else spec.data.model_dump(mode="json")
         evaluation = spec.evaluation.model_dump(mode="json")
-        return {**task, "evaluation": evaluation, "data": data, "folder": str(context.stage())}
+        places = {"folder": str(context.stage()), "measured": str(context.work / "measured")}
+        return {**task, "evaluation": evaluation, "data": data, **places}
 
     def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
         # Imported where the work is: the attempt itself starts sooner without torch.
@@ -38,7 +39,8 @@ class EvaluateRunner(Runner):
         data = config.data if task["data"] is None else DataConfig.model_validate(task["data"])
         dataset = load(data, config.model.likelihood.kind, roots)
         evaluation = EvaluationConfig.model_validate(task["evaluation"])
-        for event in evaluate(model, evaluation, dataset, Path(task["folder"])):
+        folder, measured = Path(task["folder"]), Path(task["measured"])
+        for event in evaluate(model, evaluation, dataset, folder, measured):
             channel.put(event.to_dict())
             if isinstance(event, Metrics):
                 return {"summary": event.summary, "data_digest": dataset.digest}

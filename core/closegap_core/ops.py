@@ -61,6 +61,12 @@ class Ops(Protocol):
     def softplus(self, a: Value) -> Value: ...
     def tanh(self, a: Value) -> Value: ...
     def elu(self, a: Value) -> Value: ...
+    def elu_pull(self, d: Value, h: Value) -> Value:
+        """d times the slope of `elu` where its result is h: min(h, 0) + 1."""
+
+    def sigmoid_pull(self, d: Value, h: Value) -> Value:
+        """d times the slope of `sigmoid` where its result is h: h (1 - h)."""
+
     def relu(self, a: Value) -> Value: ...
     def leaky_relu(self, a: Value) -> Value:
         """max(a, 0.01 a)."""
@@ -83,6 +89,9 @@ class Ops(Protocol):
 
     def sum_last(self, a: Value) -> Value:
         """(..., D) -> (...)."""
+
+    def sum_softplus(self, a: Value) -> Value:
+        """(..., D) -> (...): the sum of log(1 + exp(a))."""
 
     def total_last(self, a: Value) -> Value:
         """(..., D) -> (..., 1): the sum."""
@@ -119,6 +128,19 @@ def _product(a: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     # not, and is twice as fast there. This is the operator that torch's compiler calls for a linear layer.
     out: Tensor = torch.ops.mkldnn._linear_pointwise(a, weight, bias, "none", [], "")
     return out
+
+
+FACTORS = 64
+"""So many numbers of (1/2, 1) have a product that is a normal number in single precision."""
+
+
+def add_outer(total: Tensor, delta: Tensor, h: Tensor, scale: float) -> None:
+    """total += scale delta^T h, a weight's gradient: (O, I), (R, O), (R, I); in place."""
+    if _plain(delta):
+        # oneDNN takes its second factor as it lies, but its first by rows: a copy that the faster product pays for.
+        total.add_(_product(delta.t().contiguous(), h.t(), None), alpha=scale)
+    else:
+        total.addmm_(delta.t(), h, alpha=scale)
 
 
 @final
@@ -170,6 +192,14 @@ class TorchOps:
     def elu(self, a: Tensor) -> Tensor:
         return functional.elu(a)
 
+    def elu_pull(self, d: Tensor, h: Tensor) -> Tensor:
+        pulled: Tensor = torch.ops.aten.elu_backward(d, 1.0, 1.0, 1.0, True, h)
+        return pulled
+
+    def sigmoid_pull(self, d: Tensor, h: Tensor) -> Tensor:
+        pulled: Tensor = torch.ops.aten.sigmoid_backward(d, h)
+        return pulled
+
     def relu(self, a: Tensor) -> Tensor:
         return a.relu()
 
@@ -199,6 +229,14 @@ class TorchOps:
 
     def sum_last(self, a: Tensor) -> Tensor:
         return a.sum(-1)
+
+    def sum_softplus(self, a: Tensor) -> Tensor:
+        # max(a, 0) - log sigmoid(|a|), one logarithm for the product of many sigmoids, each in [1/2, 1].
+        sigmoids = a.abs().sigmoid()
+        whole = a.shape[-1] // FACTORS * FACTORS
+        products = sigmoids[..., :whole].unflatten(-1, (-1, FACTORS)).prod(-1)
+        rest = sigmoids[..., whole:].prod(-1)
+        return a.relu().sum(-1) - products.log().sum(-1) - rest.log()
 
     def total_last(self, a: Tensor) -> Tensor:
         return a.sum(-1, keepdim=True)

@@ -87,6 +87,12 @@ class OnnxOps:
     def elu(self, a: Symbol) -> Symbol:
         return self.graph.unary("Elu", a)
 
+    def elu_pull(self, d: Symbol, h: Symbol) -> Symbol:
+        return d * (self.minimum(h, 0.0) + 1.0)
+
+    def sigmoid_pull(self, d: Symbol, h: Symbol) -> Symbol:
+        return d * (h * (1.0 - h))
+
     def relu(self, a: Symbol) -> Symbol:
         return self.graph.unary("Relu", a)
 
@@ -121,6 +127,9 @@ class OnnxOps:
 
     def sum_last(self, a: Symbol) -> Symbol:
         return self.graph.emit("ReduceSum", [a, self.graph.integers([-1])], None, keepdims=0)
+
+    def sum_softplus(self, a: Symbol) -> Symbol:
+        return self.sum_last(self.softplus(a))
 
     def mean_last(self, a: Symbol) -> Symbol:
         return self.graph.emit("ReduceMean", [a, self.graph.integers([-1])], 1, keepdims=1)

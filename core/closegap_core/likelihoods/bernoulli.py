@@ -22,7 +22,7 @@ class Bernoulli(Likelihood):
     kind: ClassVar[str] = "bernoulli"
 
     def log_likelihood(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
-        return ops.sum_last(x * out - ops.softplus(out))
+        return ops.sum_last(x * out) - ops.sum_softplus(out)
 
     def score(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
         return x - ops.sigmoid(out)

@@ -152,7 +152,7 @@ class ImageDecoder(Network):
         d, deltas = self.image.to_channels(ops, d), []
         for layer, tape in zip(reversed(self.layers), reversed(tapes[self.connected :]), strict=True):
             deltas.append(d)
-            d = layer.pull(ops, params, d) * self.activation.slope(ops, tape.input)
+            d = self.activation.pull(ops, layer.pull(ops, params, d), tape.input)
         d_input, connected = self.mlp.backward(ops, params, tapes[: self.connected], d, to_input)
         return d_input, connected + deltas[::-1]
 
@@ -247,6 +247,6 @@ class ImageEncoder(Network):
         self.mlp.accumulate_partial(params, grads, group, maps[-1], delta, scale)
         d = TORCH.matmul(delta, params[self.mlp.first_weight(group)])
         for i in range(len(self.layers) - 1, -1, -1):
-            d = d * self.activation.slope(TORCH, maps[i + 1])
+            d = self.activation.pull(TORCH, d, maps[i + 1])
             self.layers[i].accumulate(grads, maps[i], d, scale)
             d = self.layers[i].pull(TORCH, params, d) if i else d

@@ -17,7 +17,7 @@ from torch import Tensor
 from closegap_core.activations import ACTIVATIONS, Activation
 from closegap_core.config import NetworkConfig
 from closegap_core.networks.base import Network, Tape
-from closegap_core.ops import Ops, Value
+from closegap_core.ops import Ops, Value, add_outer
 from closegap_core.parameters import Shape, glorot
 
 
@@ -47,14 +47,16 @@ class Layer:
 
     def delta(self, ops: Ops, tape: Tape, d: Value) -> tuple[Value, Value | None]:
         """Gradient at the output (R, H) -> gradient at the packed pre-activations (R, k H), and past the weight."""
-        slope = self.activation.slope(ops, tape.candidate)
         if not self.carries:
-            return d * slope, None
+            return self.activation.pull(ops, d, tape.candidate), None
         if tape.gate is None:
-            blocks, carried = [d * slope], d
+            blocks, carried = [self.activation.pull(ops, d, tape.candidate)], d
         else:
             carried = d * tape.gate
-            blocks = [(d - carried) * slope, carried * (1.0 - tape.gate) * (tape.carry - tape.candidate)]
+            blocks = [
+                self.activation.pull(ops, d - carried, tape.candidate),
+                ops.sigmoid_pull(d * (tape.carry - tape.candidate), tape.gate),
+            ]
         if self.projects:
             return ops.concat([*blocks, carried]), None
         return ops.concat(blocks), carried
@@ -166,7 +168,7 @@ class Mlp(Network):
             grads[f"{name}.bias"].add_(delta.sum(0), alpha=scale)
             groups = len(self.inputs) if i == 0 else 1
             if tape.input is not None:
-                grads[weight_name(name, groups - 1, groups)].addmm_(delta.t(), tape.input, alpha=scale)
+                add_outer(grads[weight_name(name, groups - 1, groups)], delta, tape.input, scale)
 
     def accumulate_partial(
         self,
@@ -177,7 +179,7 @@ class Mlp(Network):
         delta: Tensor,
         scale: float,
     ) -> None:
-        grads[self.first_weight(group)].addmm_(shared(delta, h.shape[0]).t(), h, alpha=scale)
+        add_outer(grads[self.first_weight(group)], shared(delta, h.shape[0]), h, scale)
 
 
 def shared(delta: Tensor, count: int) -> Tensor:

@@ -58,7 +58,6 @@ class Ops(Protocol):
     def abs(self, a: Value) -> Value: ...
     def sign(self, a: Value) -> Value: ...
     def sigmoid(self, a: Value) -> Value: ...
-    def softplus(self, a: Value) -> Value: ...
     def tanh(self, a: Value) -> Value: ...
     def elu(self, a: Value) -> Value: ...
     def elu_pull(self, d: Value, h: Value) -> Value:
@@ -77,6 +76,9 @@ class Ops(Protocol):
     def minimum(self, a: Value, bound: float) -> Value: ...
     def maximum(self, a: Value, bound: float) -> Value: ...
     def clip(self, a: Value, low: float, high: float) -> Value: ...
+
+    def clip_pull(self, d: Value, a: Value, low: float, high: float) -> Value:
+        """d times the slope of `clip` at a: d where low < a < high, else 0."""
 
     def concat(self, parts: Sequence[Value]) -> Value:
         """Along the last axis."""
@@ -182,10 +184,6 @@ class TorchOps:
     def sigmoid(self, a: Tensor) -> Tensor:
         return a.sigmoid()
 
-    def softplus(self, a: Tensor) -> Tensor:
-        # Torch's default threshold of 20 is off by 2e-9 there, which float64 tests see; 60 is exact in both dtypes.
-        return functional.softplus(a, threshold=60.0)
-
     def tanh(self, a: Tensor) -> Tensor:
         return a.tanh()
 
@@ -218,6 +216,10 @@ class TorchOps:
     def clip(self, a: Tensor, low: float, high: float) -> Tensor:
         return a.clamp(low, high)
 
+    def clip_pull(self, d: Tensor, a: Tensor, low: float, high: float) -> Tensor:
+        pulled: Tensor = torch.ops.aten.hardtanh_backward(d, a, low, high)
+        return pulled
+
     def concat(self, parts: Sequence[Tensor]) -> Tensor:
         return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
 
@@ -231,12 +233,16 @@ class TorchOps:
         return a.sum(-1)
 
     def sum_softplus(self, a: Tensor) -> Tensor:
-        # max(a, 0) - log sigmoid(|a|), one logarithm for the product of many sigmoids, each in [1/2, 1].
-        sigmoids = a.abs().sigmoid()
-        whole = a.shape[-1] // FACTORS * FACTORS
-        products = sigmoids[..., :whole].unflatten(-1, (-1, FACTORS)).prod(-1)
-        rest = sigmoids[..., whole:].prod(-1)
-        return a.relu().sum(-1) - products.log().sum(-1) - rest.log()
+        if torch.is_grad_enabled() or a.device.type != "cpu":
+            # Torch's default threshold of 20 is off by 2e-9 there, which float64 tests see; 60 is exact.
+            return functional.softplus(a, threshold=60.0).sum(-1)
+        # max(a, 0) - log sigmoid(|a|), with one logarithm for the product of many sigmoids, each in [1/2, 1]: torch's
+        # softplus takes a logarithm of every one, which is slow on a CPU.
+        sigmoids, count = a.abs().sigmoid(), a.shape[-1] // FACTORS
+        many, rest = sigmoids.split([count * FACTORS, a.shape[-1] - count * FACTORS], -1)
+        logs = many.reshape(*a.shape[:-1], count, FACTORS).prod(-1).log().sum(-1) + rest.prod(-1).log()
+        total: Tensor = a.relu().sum(-1) - logs
+        return total
 
     def total_last(self, a: Tensor) -> Tensor:
         return a.sum(-1, keepdim=True)

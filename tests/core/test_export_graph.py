@@ -21,7 +21,7 @@ Function = Callable[..., Value]
 WORDS: dict[str, Function] = {
     name: lambda ops, a, _name=name: getattr(ops, _name)(a)
     for name in (
-        *("exp", "sigmoid", "softplus", "tanh", "elu", "relu", "leaky_relu"),
+        *("exp", "sigmoid", "sum_softplus", "tanh", "elu", "relu", "leaky_relu"),
         *("abs", "sign", "positive", "sum_last", "mean_last", "total_last", "log_softmax"),
     )
 }
@@ -31,6 +31,9 @@ WORDS |= {
     "minimum": lambda ops, a: ops.minimum(a, 0.25),
     "maximum": lambda ops, a: ops.maximum(a, -0.25),
     "clip": lambda ops, a: ops.clip(a, -0.5, 0.75),
+    "clip_pull": lambda ops, a: ops.clip_pull(a * 2.0, a, -0.5, 0.75),
+    "elu_pull": lambda ops, a: ops.elu_pull(a * 2.0, ops.elu(a)),
+    "sigmoid_pull": lambda ops, a: ops.sigmoid_pull(a * 2.0, ops.sigmoid(a)),
     "concat": lambda ops, a: ops.concat([a, a * 2.0, -a]),
     "concat of one": lambda ops, a: ops.concat([a]),
     "split": lambda ops, a: ops.split(a, [2, 1, 3])[2],
@@ -100,7 +103,7 @@ def test_word(word: str, shape: tuple[int, ...]) -> None:
 
 def test_softplus_and_sigmoid_do_not_overflow() -> None:
     far = np.array([[-200.0, -90.0, 0.0, 90.0, 200.0]], np.float32)
-    assert_same(WORDS["softplus"], far)
+    assert_same(WORDS["sum_softplus"], far)
     assert_same(WORDS["sigmoid"], far)
     assert_same(WORDS["log_softmax"], far)
 

@@ -50,10 +50,11 @@ class Gaussian(Likelihood):
         mean, raw = self._moments(ops, params, out)
         residual = x - mean
         error = residual * ops.exp(-ops.clip(raw, LOW, HIGH))
-        along_mean = error if self.config.mean == "identity" else error * mean * (1.0 - mean)
+        along_mean = error if self.config.mean == "identity" else ops.sigmoid_pull(error, mean)
         if not self.predicts:
             return along_mean
-        return ops.concat([along_mean, (residual * error - 1.0) * 0.5 * _inside(ops, raw)])
+        excess = residual * error * 0.5 - 0.5
+        return ops.concat([along_mean, ops.clip_pull(excess, raw, LOW, HIGH)])
 
     def error(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
         mean, raw = self._moments(ops, params, out)
@@ -85,7 +86,7 @@ class Gaussian(Likelihood):
         excess = (x - mean).square() * (-raw).exp() - 1.0
         excess = (excess if share is None else excess * share[..., None]).sum((0, 1))  # (X,)
         total = excess if self.config.variance == "dimension" else excess.sum(0, keepdim=True)
-        grads[NAME].add_(total * _inside(TORCH, raw), alpha=0.5 * scale)
+        grads[NAME].add_(TORCH.clip_pull(total, raw, LOW, HIGH), alpha=0.5 * scale)
 
     def _moments(self, ops: Ops, params: Mapping[str, Value], out: Value) -> tuple[Value, Value]:
         """The mean and the log-variance before it is clipped."""
@@ -94,8 +95,3 @@ class Gaussian(Likelihood):
         mean, log_var = ops.split(out, [self.width, self.width])
         mean = mean if self.config.mean == "identity" else ops.sigmoid(mean)
         return mean, log_var + self.config.log_var
-
-
-def _inside(ops: Ops, log_var: Value) -> Value:
-    """1 where the log-variance is within its bounds, else 0."""
-    return ops.positive(log_var - LOW) * ops.positive(HIGH - log_var)

@@ -239,7 +239,7 @@ class TorchOps:
         # max(a, 0) - log sigmoid(|a|), with one logarithm for the product of many sigmoids, each in [1/2, 1]: torch's
         # softplus takes a logarithm of every one, which is slow on a CPU.
         sigmoids, count = a.abs().sigmoid(), a.shape[-1] // FACTORS
-        many, rest = sigmoids.split([count * FACTORS, a.shape[-1] - count * FACTORS], -1)
+        many, rest = torch.split(sigmoids, [count * FACTORS, a.shape[-1] - count * FACTORS], -1)
         logs = many.reshape(*a.shape[:-1], count, FACTORS).prod(-1).log().sum(-1) + rest.prod(-1).log()
         total: Tensor = a.relu().sum(-1) - logs
         return total

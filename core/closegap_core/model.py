@@ -17,7 +17,7 @@ from closegap_core.config import TrainConfig
 from closegap_core.data import Rows
 from closegap_core.errors import CheckpointError
 from closegap_core.generative import Bound, GenerativeModel
-from closegap_core.inference import METHODS
+from closegap_core.inference import method_of
 from closegap_core.inference.base import Lesson, Noise
 from closegap_core.objective import ELBO, Objective
 from closegap_core.parameters import CPU, Flat
@@ -41,7 +41,7 @@ class Model:
     ) -> None:
         self.config, self.width, self.dtype, self.device = config, width, dtype, device
         self.generative = GenerativeModel(config.model, shape or (width,))
-        self.method = METHODS[config.inference.method](
+        self.method = method_of(
             config.inference, self.generative.hierarchy, self.generative.likelihood.inputs
         )
         generator = seeds.generator(config.training.seed, seeds.INITIAL)
@@ -57,10 +57,12 @@ class Model:
         return {**self.theta.views, **self.phi.views}
 
     def posteriors(self, x: Tensor, noise: Noise, iterations: int | None = None) -> Iterator[Posterior]:
-        """q of iterations 0 (the prior) to T for rows x (B, X): T + 1 values."""
+        """q of iterations 0 to T for rows x (B, X): T + 1 values."""
         walk = self.method.posteriors(self.generative, self.theta.views, self.phi.views, x, noise)
         for _ in range((self.method.iterations if iterations is None else iterations) + 1):
-            yield next(walk)
+            with torch.no_grad():
+                q = next(walk)
+            yield q
 
     def infer(self, x: Tensor, noise: Noise, iterations: int | None = None) -> Posterior:
         """q of the last iteration for rows x (B, X)."""

@@ -83,10 +83,18 @@ def config(
         {
             "data": {"source": "digits"},
             "model": {"likelihood": likelihood, "levels": [{"latent": 3, "decoder": network}]},
-            "inference": {name: value for name, value in inference.items() if value is not None},
+            "inference": started({name: value for name, value in inference.items() if value is not None}),
             "training": {"epochs": epochs, "batch_size": 16, "learning_rate": 5e-3, "seed": 5},
         }
     )
+
+
+def started(inference: dict[str, Any]) -> dict[str, Any]:
+    """The same with the encoder where a refined method has it."""
+    if inference["method"] not in ("hybrid", "semi_amortized"):
+        return inference
+    start = {"method": "standard", "encoder": inference["encoder"]}
+    return {name: value for name, value in inference.items() if name != "encoder"} | {"start": start}
 
 
 @pytest.fixture

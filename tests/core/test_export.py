@@ -105,6 +105,8 @@ FAMILY = {
         _config().model_dump() | {"inference": {"method": "standard", "encoder": {"hidden": [20, 16]}}}
     ),
     "data only": _config(encode=["data"]),
+    "started": _config(start={"method": "standard", "encoder": {"hidden": [12]}}),
+    "started counts": _config("multinomial", start="standard", encode=["gradient", "estimate"]),
     "gradient": _config(encode=["gradient"], normalise="none", update="additive"),
     "error": _config({"kind": "gaussian", "mean": "sigmoid"}, encode=["error", "estimate"], update="direct"),
     "everything": _config(encode=["data", "gradient", "error", "estimate"]),
@@ -133,6 +135,7 @@ FAMILY = {
     ),
     "two levels": _levels(),
     "skip": _levels(skip=True, encode=["data", "gradient", "error"]),
+    "started levels": _levels(start={"method": "standard", "encoder": {"hidden": [12]}}),
     "learned variance": _levels(prior_variance="learned"),
 }
 
@@ -280,7 +283,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     svi = trained(tmp_path / "svi", config, dataset, steps=0)
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(ExportError, match="'svi' has no encoder"):
+    with pytest.raises(ExportError, match="'svi' is more than an encoder"):
         list(export(svi, ExportConfig(), dataset, out))
     good = trained(tmp_path / "good", _config(), dataset, steps=0)
     narrow = Part(dataset.valid.rows[:, :10].copy(), dataset.valid.ids)

@@ -24,6 +24,7 @@ from closegap_core.model import Model
 from closegap_core.run import Run
 from closegap_core.trained import read_trained
 
+START = {"method": "standard", "encoder": {"hidden": [8]}}
 METHODS: dict[str, dict[str, Any]] = {
     "standard": {"method": "standard", "encoder": {"hidden": [8]}},
     "iterative": {
@@ -33,8 +34,9 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     "sampled": {"method": "iterative", "samples": 4, "iterations": 2, "encoder": {"hidden": [8]}},
     "svi": {"method": "svi", "iterations": 3},
-    "hybrid": {"method": "hybrid", "iterations": 3, "encoder": {"hidden": [8]}, "refiner": "natural"},
-    "semi_amortized": {"method": "semi_amortized", "iterations": 2, "encoder": {"hidden": [8]}},
+    "started": {"method": "iterative", "iterations": 2, "start": START, "encoder": {"hidden": [8]}},
+    "hybrid": {"method": "hybrid", "iterations": 3, "start": START, "refiner": "natural"},
+    "semi_amortized": {"method": "semi_amortized", "iterations": 2, "start": START},
     "online": {"method": "iterative", "iterations": 2, "online": True, "encoder": {"hidden": [8]}},
     "drawn": {
         "method": "iterative",

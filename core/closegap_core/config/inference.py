@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -13,25 +14,46 @@ Encoding = Literal["data", "gradient", "error", "estimate"]
 Samples = Annotated[int, Field(ge=1, le=10_000, description="Monte-Carlo samples S of an ELBO estimate.")]
 
 
-Encoders = Annotated[
-    tuple[AnyNetworkConfig, ...] | None,
-    Field(description="One network a level, nearest the data first, in place of `encoder`."),
-]
+class EncoderConfig(Config):
+    """What every encoder has: networks."""
+
+    encoder: AnyNetworkConfig = NetworkConfig()
+    encoders: tuple[AnyNetworkConfig, ...] | None = Field(
+        None, description="One network a level, nearest the data first, in place of `encoder`."
+    )
+
+    @property
+    def encoded(self) -> tuple[Encoding, ...]:
+        """What the networks see."""
+        return ("data",)
+
+    def networks(self, depth: int) -> tuple[AnyNetworkConfig, ...]:
+        """Of each of `depth` levels, nearest the data first."""
+        return self.encoders or (self.encoder,) * depth
 
 
-class StandardConfig(Config):
+class StandardStart(EncoderConfig):
     """The variational auto-encoder's encoder: x to q(z|x) in one pass (Kingma & Welling 2014)."""
 
     method: Literal["standard"] = "standard"
-    encoder: AnyNetworkConfig = NetworkConfig()
-    encoders: Encoders = None
+
+
+class StandardConfig(StandardStart):
+    """The standard encoder by itself."""
+
     samples: Samples = 1
 
 
-class IterativeConfig(Config):
+OnePassStart = Annotated[StandardStart, named("method")]
+
+
+class IterativeStart(EncoderConfig):
     """Iterative amortized inference (Marino, Yue & Mandt 2018): encode signals of the ELBO, update q, repeat."""
 
     method: Literal["iterative"] = "iterative"
+    start: OnePassStart | None = Field(
+        None, description="What iteration 0 is: the prior, or an encoder that learns at its own output."
+    )
     encode: tuple[Encoding, ...] = Field(
         ("data", "gradient", "estimate"),
         min_length=1,
@@ -42,34 +64,47 @@ class IterativeConfig(Config):
     )
     update: Literal["direct", "additive", "gated", "learned_sgd", "natural"] = "gated"
     encoder: AnyNetworkConfig = NetworkConfig(connection="highway")
-    encoders: Encoders = None
     iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
         5, description="Inference iterations T in training."
     )
-    samples: Samples = 1
     loss_weights: Literal["uniform", "linear", "last"] = Field(
         "uniform",
         description="Share of iteration t in what the encoder learns: 1/T, in proportion to t, or only t = T.",
     )
+
+    @property
+    def encoded(self) -> tuple[Encoding, ...]:
+        return self.encode
+
+    @model_validator(mode="after")
+    def _encodings_make_sense(self) -> IterativeStart:
+        if len(set(self.encode)) != len(self.encode):
+            raise ValueError(f"encode names a block twice: {list(self.encode)}")
+        if set(self.encode) == {"estimate"}:
+            raise ValueError("encode must have at least one of data, gradient, error beside the estimate")
+        return self
+
+
+class IterativeConfig(IterativeStart):
+    """Iterative inference by itself."""
+
+    samples: Samples = 1
     iterations_drawn: Literal["fixed", "uniform", "growing"] = Field(
         "fixed",
         description="Of each training step: T, drawn from 1 … T, or from 1 up to T over the first half of the epochs.",
     )
-
     online: bool = Field(
         False, description="The encoder makes a step after each iteration, in place of one for their mean."
     )
 
     @model_validator(mode="after")
-    def _encodings_make_sense(self) -> IterativeConfig:
+    def _online_steps_are_of_one_encoder(self) -> IterativeConfig:
         if self.online and self.loss_weights != "uniform":
             raise ValueError(
                 f"online steps have no loss_weights, they are {self.loss_weights!r}; leave one out"
             )
-        if len(set(self.encode)) != len(self.encode):
-            raise ValueError(f"encode names a block twice: {list(self.encode)}")
-        if set(self.encode) == {"estimate"}:
-            raise ValueError("encode must have at least one of data, gradient, error beside the estimate")
+        if self.online and self.start is not None:
+            raise ValueError("online steps are of one encoder alone, but there is a start; leave one out")
         return self
 
 
@@ -103,23 +138,28 @@ class SviConfig(Config):
     samples: Samples = 1
 
 
+AnyStart = Annotated[
+    StandardStart | IterativeStart,
+    Field(discriminator="method", description="The encoder whose last q the refiner starts from."),
+    named("method"),
+]
+
+
 class HybridConfig(Config):
-    """An encoder's proposal refined for each batch; the encoder learns at its own output (Krishnan et al. 2018)."""
+    """An encoder's q refined for each batch; the encoder learns at its own output (Krishnan et al. 2018)."""
 
     method: Literal["hybrid"] = "hybrid"
-    encoder: AnyNetworkConfig = NetworkConfig()
-    encoders: Encoders = None
+    start: AnyStart = StandardStart()
     iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="Steps on q for each batch.")
     refiner: Refiner = RefinerConfig(learning_rate=0.01)
     samples: Samples = 1
 
 
 class SemiAmortizedConfig(Config):
-    """An encoder's proposal refined, and learned from through the refinement (Kim et al. 2018)."""
+    """An encoder's q refined, and learned from through the refinement (Kim et al. 2018)."""
 
     method: Literal["semi_amortized"] = "semi_amortized"
-    encoder: AnyNetworkConfig = NetworkConfig()
-    encoders: Encoders = None
+    start: AnyStart = StandardStart()
     iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
         5, description="Steps that are differentiated through."
     )
@@ -132,3 +172,12 @@ InferenceConfig = Annotated[
     Field(discriminator="method"),
     named("method"),
 ]
+
+
+def encoders_of(inference: Config | None) -> Iterator[tuple[str, EncoderConfig]]:
+    """Every encoder of an inference method and where it is: `inference`, `inference.start`, …"""
+    path = "inference"
+    while inference is not None:
+        if isinstance(inference, EncoderConfig):
+            yield path, inference
+        inference, path = getattr(inference, "start", None), f"{path}.start"

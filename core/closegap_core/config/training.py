@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from closegap_core.config.base import Config, Seed
 from closegap_core.config.data import DataConfig
-from closegap_core.config.inference import InferenceConfig, IterativeConfig, SviConfig
+from closegap_core.config.inference import InferenceConfig, IterativeConfig, SviConfig, encoders_of
 from closegap_core.config.model import ModelConfig
 
 
@@ -100,24 +100,23 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _one_encoder_a_level(self) -> TrainConfig:
-        encoders = None if isinstance(self.inference, SviConfig) else self.inference.encoders
-        if encoders is not None and len(encoders) != len(self.model.levels):
-            raise ValueError(
-                f"inference.encoders has {len(encoders)} networks for {len(self.model.levels)} levels; give one a level"
-            )
+        for path, part in encoders_of(self.inference):
+            if part.encoders is not None and len(part.encoders) != len(self.model.levels):
+                raise ValueError(
+                    f"{path}.encoders has {len(part.encoders)} networks for {len(self.model.levels)} levels; "
+                    "give one a level"
+                )
         return self
 
     @model_validator(mode="after")
     def _convolutions_see_the_data(self) -> TrainConfig:
-        if isinstance(self.inference, SviConfig):
-            return self
-        networks = self.inference.encoders or (self.inference.encoder,) * len(self.model.levels)
-        encodes = self.inference.encode if isinstance(self.inference, IterativeConfig) else ("data",)
-        for number, network in enumerate(networks, start=1):
-            sees_data = "data" in encodes and (number == 1 or self.model.skip)
-            if network.kind == "convolution" and not sees_data:
-                raise ValueError(
-                    f"the encoder of level {number} does not see the data (encode is {list(encodes)}, skip is "
-                    f"{self.model.skip}): it cannot be a convolution; add data to encode, or give encoders one a level"
-                )
+        for path, part in encoders_of(self.inference):
+            for number, network in enumerate(part.networks(len(self.model.levels)), start=1):
+                sees_data = "data" in part.encoded and (number == 1 or self.model.skip)
+                if network.kind == "convolution" and not sees_data:
+                    raise ValueError(
+                        f"the {path}.encoder of level {number} does not see the data (encode is "
+                        f"{list(part.encoded)}, skip is {self.model.skip}): it cannot be a convolution; "
+                        "add data to encode, or give encoders one a level"
+                    )
         return self

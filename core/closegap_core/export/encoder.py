@@ -14,6 +14,8 @@ from closegap_core.export.graph import Graph, Symbol
 from closegap_core.export.vocabulary import OnnxOps
 from closegap_core.generative import Signals
 from closegap_core.inference.amortized import Amortized
+from closegap_core.inference.one_pass import OnePass
+from closegap_core.inference.start import Start
 from closegap_core.model import Model
 from closegap_core.posterior import Posterior
 
@@ -41,26 +43,28 @@ def fixed_noise(config: ExportConfig, latent: int) -> FixedNoise:
 
 def is_iterative(model: Model) -> bool:
     """Whether a further iteration changes q, so that the file has the input `iterations`."""
-    return model.config.inference.method == "iterative"
+    return isinstance(exported(model), Amortized)
 
 
 def reads_noise(model: Model) -> bool:
-    """Whether iterations look at samples of z, so that the file has the input `noise`."""
-    method = amortized(model)
-    return method.wanted.gradient or method.wanted.error or starts_from_samples(model)
+    """Whether the encoder looks at samples of z, so that the file has the input `noise`."""
+    method = exported(model)
+    encodes = isinstance(method, Amortized) and (method.wanted.gradient or method.wanted.error)
+    return encodes or start_of(model).samples
 
 
-def starts_from_samples(model: Model) -> bool:
-    """Whether q of iteration 0 depends on samples: below the top level it is the prior's mean over them."""
-    return model.generative.hierarchy.depth > 1 and is_iterative(model)
+def start_of(model: Model) -> Start:
+    """What proposes the first q, which without iterations is the last."""
+    method = exported(model)
+    return method.encoder if isinstance(method, OnePass) else method.start
 
 
-def amortized(model: Model) -> Amortized:
-    """The model's encoder. Raises ExportError when its inference method has none."""
-    if not isinstance(model.method, Amortized):
+def exported(model: Model) -> Amortized | OnePass:
+    """The model's inference method. Raises ExportError when it is not only an encoder."""
+    if not isinstance(model.method, Amortized | OnePass):
         name = model.config.inference.method
         raise ExportError(
-            f"inference method {name!r} has no encoder to export; accepted: standard, iterative"
+            f"inference method {name!r} is more than an encoder and cannot be exported; accepted: standard, iterative"
         )
     return model.method
 
@@ -71,7 +75,7 @@ def build(model: Model, noise: FixedNoise, iterations: int) -> onnx.ModelProto:
     `iterations` (int64 scalar) and `noise` (S, 1, Z) are inputs with defaults where they mean anything. The loop,
     the decoder's VJP and each weight are in the file once. Raises ExportError when there is no encoder.
     """
-    method = amortized(model)
+    method, generative = exported(model), model.generative
     graph = Graph()
     ops = OnnxOps(graph)
     x = graph.input("x", ["batch", model.width])
@@ -79,31 +83,29 @@ def build(model: Model, noise: FixedNoise, iterations: int) -> onnx.ModelProto:
         {name: graph.parameter(name, view.numpy()) for name, view in flat.views.items()}
         for flat in (model.theta, model.phi)
     )
-    constant = method.constant(ops, phi, x)
     draws = graph.default("noise", noise.iterations) if reads_noise(model) else None
-    count = len(noise.iterations)
+    count, zeros = len(noise.iterations), graph.zeros(x, generative.latent)
+    start = start_of(model)
+    q = start.propose(ops, generative, theta, phi, x, zeros, draws if start.samples else None, count).q
+    if isinstance(method, Amortized):
+        constant, trips = (
+            method.constant(ops, phi, x),
+            graph.default("iterations", np.array(iterations, np.int64)),
+        )
 
-    def step(q: Sequence[Symbol]) -> Posterior:
-        signals, now = Signals(None, None), Posterior(*q)
-        if draws is not None and (method.wanted.gradient or method.wanted.error):
-            signals = model.generative.signals(ops, theta, x, now, draws, count, method.wanted)
-        return method.update(ops, phi, constant, signals, now).q
+        def step(values: Sequence[Symbol]) -> Posterior:
+            signals, now = Signals(None, None), Posterior(*values)
+            if draws is not None and (method.wanted.gradient or method.wanted.error):
+                signals = generative.signals(ops, theta, x, now, draws, count, method.wanted)
+            return method.update(ops, phi, constant, signals, now).q
 
-    zeros, samples = graph.zeros(x, method.latent), draws if starts_from_samples(model) else None
-    start = model.generative.initial(ops, theta, zeros, samples, count)
-    if is_iterative(model):
-        trips = graph.default("iterations", np.array(iterations, np.int64))
-        q = Posterior(*graph.loop(trips, start, step))
-    else:
-        q = step(start)
-    elbo = model.generative.bound(
-        ops, theta, x, q, graph.parameter("elbo_noise", noise.elbo), len(noise.elbo)
-    ).elbo
+        q = Posterior(*graph.loop(trips, q, step))
+    elbo = generative.bound(ops, theta, x, q, graph.parameter("elbo_noise", noise.elbo), len(noise.elbo)).elbo
     return graph.build(
         "encoder",
         [
-            ("mean", q.mean, ["batch", method.latent]),
-            ("log_var", q.log_var, ["batch", method.latent]),
+            ("mean", q.mean, ["batch", generative.latent]),
+            ("log_var", q.log_var, ["batch", generative.latent]),
             ("elbo", elbo, ["batch"]),
         ],
     )

@@ -22,7 +22,7 @@ from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
 from closegap_core.encode.encoder import FORMAT, PREFIX
 from closegap_core.errors import ExportError
-from closegap_core.export.encoder import FixedNoise, amortized, build, fixed_noise, is_iterative, reads_noise
+from closegap_core.export.encoder import FixedNoise, build, exported, fixed_noise, is_iterative, reads_noise
 from closegap_core.export.gate import BATCH_SIZES, ELBO_LIMIT, MEDIAN_LIMIT, ROUNDING, STEP_LIMIT, Gate
 from closegap_core.model import Model
 from closegap_core.progress import Progress
@@ -43,7 +43,8 @@ def export(bundle: Path, config: ExportConfig, dataset: Dataset, folder: Path) -
     open_bundle(bundle)
     trained = read_trained(bundle)
     rows = _held_out(trained, dataset, config)
-    noise = fixed_noise(config, amortized(trained.model).latent)
+    exported(trained.model)
+    noise = fixed_noise(config, trained.model.generative.latent)
     model = _describe(_build(trained.model, noise, config), trained, config)
     gate = Gate(
         model.SerializeToString(), trained.model, read_trained(bundle, torch.float64).model, noise, rows

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from closegap_core.encode.encoder import Encoder, Encoding
-from closegap_core.export.encoder import FixedNoise, amortized, is_iterative
+from closegap_core.export.encoder import FixedNoise, is_iterative, start_of
 from closegap_core.generative import Signals, Wanted
-from closegap_core.inference.base import start_of
+from closegap_core.inference.amortized import Amortized
 from closegap_core.model import Model
 from closegap_core.ops import TORCH
 from closegap_core.posterior import Posterior
@@ -162,9 +162,10 @@ class Gate:
         return _next(model, x, _posterior(before, model.dtype), self._draws(model), autograd)
 
     def _walk(self, model: Model, autograd: bool) -> list[Posterior]:
-        """q of iterations 0 (the prior) to the last that is checked."""
-        x = torch.from_numpy(self.rows).to(model.dtype)
-        walk = [start_of(model.generative, model.theta.views, x, lambda t: self._draws(model))]
+        """q of iterations 0 to the last that is checked; all the same where there are no iterations."""
+        x, views = torch.from_numpy(self.rows).to(model.dtype), (model.theta.views, model.phi.views)
+        with torch.no_grad():
+            walk = [start_of(model).at(model.generative, *views, x, lambda t: self._draws(model)).q]
         for _ in range(self.iterations[-1]):
             walk.append(_next(model, x, walk[-1], self._draws(model), autograd))
         return walk
@@ -179,8 +180,10 @@ class Gate:
 
 
 def _next(model: Model, x: Tensor, q: Posterior, draws: Tensor, autograd: bool) -> Posterior:
-    """One iteration as in training, or with the gradient of the ELBO by autograd."""
-    method, theta, phi = amortized(model), model.theta.views, model.phi.views
+    """One iteration as in training, or with the gradient of the ELBO by autograd; without iterations, q."""
+    method, theta, phi = model.method, model.theta.views, model.phi.views
+    if not isinstance(method, Amortized):
+        return q
     wanted = method.wanted
     gradient = None
     if autograd and wanted.gradient:

@@ -1,8 +1,4 @@
-"""Encoders: the standard one (x to q in one pass) and the iterative one (signals of the ELBO to the next q).
-
-The standard encoder is the iterative one with only the data encoded, a direct update and one iteration
-(Marino, Yue & Mandt 2018, section 4.3), and that is how it runs: there is one code path.
-"""
+"""Iterative amortized inference: signals of the ELBO to the next q (Marino, Yue & Mandt 2018)."""
 
 from __future__ import annotations
 
@@ -12,12 +8,13 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
-from closegap_core.config import IterativeConfig
+from closegap_core.config import IterativeStart
 from closegap_core.data import Rows
 from closegap_core.generative import Bound, GenerativeModel, Signals, Wanted
 from closegap_core.hierarchy import Hierarchy
-from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters, start_of
+from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters
 from closegap_core.inference.level import LevelEncoder, LevelStep, by_level
+from closegap_core.inference.start import Start
 from closegap_core.inputs import Inputs
 from closegap_core.networks import stack
 from closegap_core.objective import ELBO, Objective
@@ -53,13 +50,23 @@ class Learned(NamedTuple):
 
 @final
 class Amortized(InferenceMethod):
-    """Structure only: parameters phi are passed to every function."""
+    """Structure only: parameters phi are passed to every function. Iteration 0 is what `start` proposes.
 
-    def __init__(self, config: IterativeConfig, hierarchy: Hierarchy, inputs: Inputs) -> None:
+    A start that learns does so from the ELBO at its own q. It takes noise(0), and iteration t then noise(t + 1).
+    """
+
+    def __init__(
+        self, config: IterativeStart, hierarchy: Hierarchy, inputs: Inputs, start: Start, prefix: str = ""
+    ) -> None:
+        """prefix: of the names of the encoder's parameters."""
+        self.start, self.later = start, int(start.learns)
+        self.draws = self.later + config.iterations
         self.iterations, self.hierarchy, self.inputs = config.iterations, hierarchy, inputs
         self.latent = sum(hierarchy.latents)
-        networks = config.encoders or (config.encoder,) * hierarchy.depth
-        self.levels = tuple(LevelEncoder(config, network, hierarchy, i) for i, network in enumerate(networks))
+        networks = config.networks(hierarchy.depth)
+        self.levels = tuple(
+            LevelEncoder(config, network, hierarchy, i, prefix) for i, network in enumerate(networks)
+        )
         self.loss_weights = LOSS_WEIGHTS[config.loss_weights]
         self.sees_data = any(level.sees_data for level in self.levels)
         self.wanted = Wanted(
@@ -69,9 +76,13 @@ class Amortized(InferenceMethod):
 
     def shapes(self) -> Sequence[Shape]:
         shapes = [shape for level in self.levels for shape in level.network.shapes()]
-        return [*shapes, *self.inputs.shapes(self.hierarchy.width)] if self.sees_data else shapes
+        if self.sees_data:
+            shapes += self.inputs.shapes(self.hierarchy.width)
+        # What start and encoder both know of the training rows is there once.
+        return list(dict.fromkeys([*shapes, *self.start.shapes()]))
 
     def prepare(self, phi: Parameters, rows: Rows) -> None:
+        self.start.prepare(phi, rows)
         if self.sees_data:
             self.inputs.fit(phi, rows)
 
@@ -114,14 +125,12 @@ class Amortized(InferenceMethod):
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:
-        q, t = start_of(generative, theta, x, noise), 0
-        with torch.no_grad():
-            constant = self.constant(TORCH, phi, x)
+        q, t = self.start.at(generative, theta, phi, x, noise).q, 0
+        constant = self.constant(TORCH, phi, x)
         while True:
             yield q
-            with torch.no_grad():
-                q = self.update(TORCH, phi, constant, self._signals(generative, theta, x, q, noise, t), q).q
-            t += 1
+            signals = self._signals(generative, theta, x, q, noise, t, self.wanted)
+            q, t = self.update(TORCH, phi, constant, signals, q).q, t + 1
 
     def _signals(
         self,
@@ -131,12 +140,37 @@ class Amortized(InferenceMethod):
         q: Posterior,
         noise: Noise,
         t: int,
+        wanted: Wanted,
         objective: Objective = ELBO,
     ) -> Signals:
-        if not (self.wanted.gradient or self.wanted.error):
+        """Signals at q of iteration t."""
+        if not (wanted.gradient or wanted.error):
             return Signals(None, None)
-        draw = noise(t)
-        return generative.signals(TORCH, theta, x, q, draw, draw.shape[0], self.wanted, objective)
+        draw = noise(t + self.later)
+        return generative.signals(TORCH, theta, x, q, draw, draw.shape[0], wanted, objective)
+
+    def _begin(
+        self,
+        generative: GenerativeModel,
+        theta: Parameters,
+        phi: Parameters,
+        grads: Parameters,
+        x: Tensor,
+        noise: Noise,
+        lesson: Lesson,
+    ) -> tuple[Posterior, Signals]:
+        """q of iteration 0 and the signals there, from which the start learns; theta does not."""
+        proposal = self.start.at(generative, theta, phi, x, noise)
+        wanted = self.wanted._replace(gradient=True) if self.start.learns else self.wanted
+        signals = self._signals(generative, theta, x, proposal.q, noise, 0, wanted, lesson.objective)
+        if self.start.learns:
+            goal = generative.goal(theta, x, proposal.q, noise(self.later), signals, lesson.objective)
+            self.start.backward(generative, theta, phi, (None, grads), x, proposal, goal, lesson.scale)
+        return proposal.q, self._encoded(signals)
+
+    def _encoded(self, signals: Signals) -> Signals:
+        """What the encoder is shown of them."""
+        return signals if self.wanted.gradient else signals._replace(gradient=None)
 
     @torch.no_grad()
     def learn(
@@ -150,14 +184,13 @@ class Amortized(InferenceMethod):
         lesson: Lesson,
     ) -> Bound:
         scale, objective, count = lesson.scale, lesson.objective, lesson.iterations or self.iterations
-        q = start_of(generative, theta, x, noise)
+        q, signals = self._begin(generative, theta, phi, grads[1], x, noise, lesson)
         constant = self.constant(TORCH, phi, x)
-        signals = self._signals(generative, theta, x, q, noise, 0, objective)
         everything = Wanted(gradient=True, error=self.wanted.error)
         kept: list[Learned] = []
         for t in range(1, count + 1):
             iteration = self.update(TORCH, phi, constant, signals, q)
-            q, draw = iteration.q, noise(t)
+            q, draw = iteration.q, noise(t + self.later)
             goal: Posterior | None
             if t < count:
                 signals = generative.signals(TORCH, theta, x, q, draw, draw.shape[0], everything, objective)
@@ -171,19 +204,22 @@ class Amortized(InferenceMethod):
             if weight:
                 kept.append(Learned(iteration, _weighted(goal, weight)))
             if lesson.step is not None:
-                self._backward(phi, grads[1], x, kept, scale)
+                self.backward(phi, grads[1], x, kept, scale)
                 lesson.step()
                 kept, constant = [], self.constant(TORCH, phi, x)
             elif kept and (t == count or (len(kept) + 1) * x.shape[0] > BACKWARD_ROWS):
-                self._backward(phi, grads[1], x, kept, scale / count)
+                self.backward(phi, grads[1], x, kept, scale / count)
                 kept = []
-            signals = Signals(signals.gradient if self.wanted.gradient else None, signals.error)
+            signals = self._encoded(signals)
         return bound
 
-    def _backward(
+    def backward(
         self, phi: Parameters, grads: Parameters, x: Tensor, kept: list[Learned], scale: float
     ) -> None:
-        """From the top level down: a level's upward signal carries gradient from the encoders above it."""
+        """Add scale * the networks' gradients to `grads`.
+
+        From the top level down: a level's upward signal carries gradient from the encoders above it.
+        """
         split = self.hierarchy.split
         gradient = _join([learned.gradient for learned in kept])
         means, log_vars = split(TORCH, gradient.mean), split(TORCH, gradient.log_var)

@@ -48,6 +48,10 @@ class InferenceMethod(ABC):
 
     iterations: int
     """T as configured; evaluation may run more where a further iteration is defined."""
+    draws: int
+    """T iterations take noise 0 … draws - 1; learning measures the last q with noise `draws`."""
+    one_pass: bool = False
+    """Whether q of iteration 1 is final: a further iteration changes nothing."""
     auxiliary: int = 0
     """Dimensions V of noise that a draw of q takes beyond the Z of z."""
 
@@ -63,7 +67,10 @@ class InferenceMethod(ABC):
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:
-        """q of iteration 0 (the prior), 1, 2, … for rows x (B, X), as many as are asked for; without a graph."""
+        """q of iteration 0 (the prior, or what the method starts from), 1, 2, … for rows x (B, X), endless.
+
+        Differentiable where gradients are enabled: a semi-amortized encoder learns through it.
+        """
 
     @abstractmethod
     def passes(self, t: int, samples: int) -> int:

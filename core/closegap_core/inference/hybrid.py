@@ -1,4 +1,4 @@
-"""An encoder's proposal, refined: what theta learns from is q after some steps of a refiner.
+"""An encoder's q, refined: what theta learns from is q after some steps of a refiner.
 
 `hybrid` (Krishnan, Liang & Hoffman 2018): the encoder learns from the ELBO at its own output.
 `semi_amortized` (Kim et al. 2018): the encoder learns from the ELBO after the steps, differentiated through them, and
@@ -14,58 +14,37 @@ from typing import final
 import torch
 from torch import Tensor
 
-from closegap_core.config import HybridConfig, IterativeConfig, SemiAmortizedConfig
+from closegap_core.config import HybridConfig, SemiAmortizedConfig
 from closegap_core.data import Rows
-from closegap_core.generative import Bound, GenerativeModel, Signals
-from closegap_core.hierarchy import Hierarchy
-from closegap_core.inference.amortized import Amortized
-from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters, start_of
+from closegap_core.generative import Bound, GenerativeModel
+from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters
 from closegap_core.inference.refiners import GRADIENT_ONLY, refine
-from closegap_core.inputs import Inputs
 from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior
 
-LATER = 1
-"""Noise of the refiner's steps begins after the encoder's own iteration."""
-
-
-def one_pass(config: HybridConfig | SemiAmortizedConfig, hierarchy: Hierarchy, inputs: Inputs) -> Amortized:
-    """The encoder: the standard one."""
-    as_iterative = IterativeConfig(
-        encode=("data",),
-        normalise="none",
-        update="direct",
-        iterations=1,
-        encoder=config.encoder,
-        encoders=config.encoders,
-    )
-    return Amortized(as_iterative, hierarchy, inputs)
-
 
 class Refined(InferenceMethod):
-    """Encoder, then `config.iterations` steps of the refiner; iteration 1 is the encoder's own output."""
+    """The start's iterations, T_0 of them, then steps of the refiner as iterations T_0 + 1, T_0 + 2, …"""
 
-    def __init__(
-        self, config: HybridConfig | SemiAmortizedConfig, hierarchy: Hierarchy, inputs: Inputs
-    ) -> None:
-        self.encoder = one_pass(config, hierarchy, inputs)
-        self.steps, self.iterations = config.iterations, config.iterations + 1
-        self.refiner = config.refiner
+    def __init__(self, config: HybridConfig | SemiAmortizedConfig, start: InferenceMethod) -> None:
+        self.start, self.refiner = start, config.refiner
+        self.iterations = start.iterations + config.iterations
+        self.draws = start.draws + config.iterations
 
     @final
     def shapes(self) -> Sequence[Shape]:
-        return self.encoder.shapes()
+        return self.start.shapes()
 
     @final
     def prepare(self, phi: Parameters, rows: Rows) -> None:
-        self.encoder.prepare(phi, rows)
+        self.start.prepare(phi, rows)
 
     @final
     def passes(self, t: int, samples: int) -> int:
-        steps = max(t - self.encoder.iterations, 0)
-        return self.encoder.passes(t - steps, samples) + steps * samples
+        steps = max(t - self.start.iterations, 0)
+        return self.start.passes(t - steps, samples) + steps * samples
 
     @final
     def posteriors(
@@ -73,6 +52,7 @@ class Refined(InferenceMethod):
     ) -> Iterator[Posterior]:
         return self.walk(generative, theta, phi, x, noise, ELBO)
 
+    @final
     def walk(
         self,
         generative: GenerativeModel,
@@ -83,13 +63,11 @@ class Refined(InferenceMethod):
         objective: Objective,
     ) -> Iterator[Posterior]:
         """As `posteriors`, the refiner following `objective`."""
-        start, first = itertools.islice(self.encoder.posteriors(generative, theta, phi, x, noise), 2)
-        yield start
-        walk = refine(generative, theta, x, first, lambda t: noise(t + LATER), self.refiner, objective)
-        while True:
-            with torch.no_grad():
-                q = next(walk)
-            yield q
+        start, taken = self.start.posteriors(generative, theta, phi, x, noise), self.start.draws
+        yield from itertools.islice(start, self.start.iterations)
+        yield from refine(
+            generative, theta, x, next(start), lambda t: noise(taken + t), self.refiner, objective
+        )
 
 
 @final
@@ -108,10 +86,10 @@ class Hybrid(Refined):
         lesson: Lesson,
     ) -> Bound:
         unused = {name: torch.zeros_like(grad) for name, grad in grads[0].items()}
-        self.encoder.learn(generative, theta, phi, (unused, grads[1]), x, noise, lesson)
+        self.start.learn(generative, theta, phi, (unused, grads[1]), x, noise, lesson)
         walk = self.walk(generative, theta, phi, x, noise, lesson.objective)
         *_, q = itertools.islice(walk, self.iterations + 1)
-        last, scale = noise(self.iterations + LATER), lesson.scale
+        last, scale = noise(self.draws), lesson.scale
         return generative.learn(theta, grads[0], x, q, last, scale, GRADIENT_ONLY, lesson.objective)[1]
 
 
@@ -157,12 +135,9 @@ class SemiAmortized(Refined):
     ) -> tuple[Bound, Bound]:
         """What is maximised, with a graph, and the ELBO, at the last q."""
         with torch.enable_grad():
-            start = start_of(generative, theta, x, noise)
-            constant = self.encoder.constant(TORCH, phi, x)
-            first = self.encoder.update(TORCH, phi, constant, Signals(None, None), start).q
-            walk = refine(generative, theta, x, first, lambda t: noise(t + LATER), self.refiner, objective)
-            *_, q = itertools.islice(walk, self.steps + 1)
-            draw = noise(self.iterations + LATER)
+            walk = self.walk(generative, theta, phi, x, noise, objective)
+            *_, q = itertools.islice(walk, self.iterations + 1)
+            draw = noise(self.draws)
             goal = generative.bound(TORCH, theta, x, q, draw, draw.shape[0], objective)
         if objective == ELBO:
             return goal, goal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
 
-from closegap_core.config import AnyNetworkConfig, IterativeConfig
+from closegap_core.config import AnyNetworkConfig, IterativeStart
 from closegap_core.generative import Signals
 from closegap_core.hierarchy import Hierarchy
 from closegap_core.networks import Tape, encoder
@@ -51,7 +51,12 @@ class LevelEncoder:
     """Structure only. `level` counts from 0, nearest the data."""
 
     def __init__(
-        self, config: IterativeConfig, network: AnyNetworkConfig, hierarchy: Hierarchy, level: int
+        self,
+        config: IterativeStart,
+        network: AnyNetworkConfig,
+        hierarchy: Hierarchy,
+        level: int,
+        prefix: str = "",
     ) -> None:
         self.level, self.latent, self.units = level, hierarchy.latents[level], hierarchy.units[level]
         self.encodes = frozenset(config.encode)
@@ -62,7 +67,7 @@ class LevelEncoder:
         self.upward_widths = [hierarchy.latents[i] + hierarchy.units[i] for i in self.upward_from]
         data = hierarchy.width * self.sees_data
         self.network = encoder(
-            f"encoder.{level + 1}",
+            f"{prefix}encoder.{level + 1}",
             network,
             (data, self._varying(hierarchy)),
             self.rule.heads * self.latent + self.units,

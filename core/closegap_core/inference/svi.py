@@ -11,8 +11,9 @@ from torch import Tensor
 from closegap_core.config import SviConfig
 from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.hierarchy import Hierarchy
-from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters, start_of
+from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters
 from closegap_core.inference.refiners import GRADIENT_ONLY, refine
+from closegap_core.inference.start import Prior
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior
 
@@ -22,8 +23,8 @@ class Svi(InferenceMethod):
     """T steps of a refiner from the prior for every batch, then theta learns at the last q."""
 
     def __init__(self, config: SviConfig, hierarchy: Hierarchy) -> None:
-        self.iterations, self.latent = config.iterations, sum(hierarchy.latents)
-        self.refiner = config.refiner
+        self.draws = config.iterations
+        self.iterations, self.refiner, self.start = config.iterations, config.refiner, Prior(hierarchy)
 
     def shapes(self) -> Sequence[Shape]:
         return ()
@@ -34,7 +35,7 @@ class Svi(InferenceMethod):
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:
-        start = start_of(generative, theta, x, noise)
+        start = self.start.at(generative, theta, phi, x, noise).q
         return refine(generative, theta, x, start, noise, self.refiner)
 
     @torch.no_grad()
@@ -48,7 +49,7 @@ class Svi(InferenceMethod):
         noise: Noise,
         lesson: Lesson,
     ) -> Bound:
-        start = start_of(generative, theta, x, noise)
+        start = self.start.at(generative, theta, phi, x, noise).q
         walk = refine(generative, theta, x, start, noise, self.refiner, lesson.objective)
         for _ in range(self.iterations):
             next(walk)

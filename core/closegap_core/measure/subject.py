@@ -49,7 +49,7 @@ class Subject(NamedTuple):
     @property
     def one_pass(self) -> bool:
         """Whether q stays as it is after the first iteration."""
-        return self.trained.config.inference.method == "standard"
+        return self.model.method.one_pass
 
     @property
     def iterations(self) -> int:

@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from closegap_core.inference.amortized import Amortized
+from closegap_core.inference.one_pass import OnePass
+from closegap_core.inference.standard import Standard
 from closegap_core.model import Model
 
 
@@ -67,6 +69,9 @@ def encoding(model: Model, iterations: int, samples: int, elbo_samples: int) -> 
 
 
 def _amortized(model: Model) -> Amortized:
-    if not isinstance(model.method, Amortized) or len(model.config.model.levels) != 1:
-        raise TypeError(f"only encoders of one level are counted, not {type(model.method).__name__}")
-    return model.method
+    method = model.method
+    if isinstance(method, OnePass) and isinstance(method.encoder, Standard):
+        method = method.encoder.encoder
+    if not isinstance(method, Amortized) or method.start.learns or len(model.config.model.levels) != 1:
+        raise TypeError(f"only encoders of one level are counted, not {type(method).__name__}")
+    return method

@@ -11,7 +11,7 @@ from typing import final
 
 from torch import Tensor
 
-from closegap_core.config import IterativeConfig, StandardStart
+from closegap_core.config import IterativeStart, StandardStart
 from closegap_core.data import Rows
 from closegap_core.generative import GenerativeModel, Signals
 from closegap_core.hierarchy import Hierarchy
@@ -31,7 +31,7 @@ class Standard(Start):
     samples = False
 
     def __init__(self, config: StandardStart, hierarchy: Hierarchy, inputs: Inputs, prefix: str = "") -> None:
-        as_iterative = IterativeConfig(
+        as_iterative = IterativeStart(
             encode=("data",),
             normalise="none",
             update="direct",

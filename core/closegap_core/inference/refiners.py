@@ -79,7 +79,7 @@ class RmsProp(Refiner):
 
     def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
         second = 0.99 * state.second + 0.01 * gradient.square()
-        return self.rate * gradient / (second.sqrt() + 1e-8), state._replace(second=second)
+        return self.rate * gradient / (_root(second) + 1e-8), state._replace(second=second)
 
 
 @final
@@ -92,7 +92,7 @@ class Adam(Refiner):
         t = state.steps + 1
         first = 0.9 * state.first + 0.1 * gradient
         second = 0.999 * state.second + 0.001 * gradient.square()
-        size = (second / (1 - 0.999**t)).sqrt() + 1e-8
+        size = _root(second / (1 - 0.999**t)) + 1e-8
         return self.rate * (first / (1 - 0.9**t)) / size, State(first, second, state.steps)
 
 
@@ -158,6 +158,13 @@ class Newton(Refiner):
 
     def _fallen(self, start: float, state: State) -> float:
         return start / (1.0 + state.steps / self.anneal)
+
+
+def _root(square: Tensor) -> Tensor:
+    """The square root, whose derivative at 0 counts as 0: a direction without gradient must not give NaN to who
+    differentiates through it (a KL that is free, or not yet counted, leaves the top level without one)."""
+    positive = square > 0
+    return torch.where(positive, square, 1.0).sqrt() * positive
 
 
 REFINERS: dict[str, Callable[[RefinerConfig], Refiner]] = {

@@ -58,8 +58,10 @@ class LevelEncoder:
         level: int,
         prefix: str = "",
     ) -> None:
-        self.level, self.latent, self.units = level, hierarchy.latents[level], hierarchy.units[level]
+        self.level, self.latent = level, hierarchy.latents[level]
         self.encodes = frozenset(config.encode)
+        # Who does not encode the data hears nothing from below: units would have no reader.
+        self.units = hierarchy.units[level] if "data" in self.encodes else 0
         self.rule = UPDATES[config.update]
         self.normalisation = NORMALISATIONS[config.normalise]
         self.sees_data = "data" in self.encodes and (level == 0 or hierarchy.skip)

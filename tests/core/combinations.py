@@ -1,0 +1,325 @@
+"""Configurations of tiny models, made of the choices that the configuration's own fields offer.
+
+A field whose values can be counted (a Literal, a bool, a union of sections, blocks of which some are chosen) is an
+axis: a choice that is added to the configuration is tried without a word here. `MORE` adds values of other fields.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from closegap_core.config import (
+    AnyNetworkConfig,
+    InferenceConfig,
+    LikelihoodConfig,
+    ModelConfig,
+    TrainConfig,
+    TrainingConfig,
+)
+
+SHAPE = (4, 4)
+LATENT = 4
+"""Of all levels together."""
+TINY: dict[str, Any] = {
+    "hidden": (3,),
+    "channels": (2,),
+    "activation": "elu",
+    "connection": "highway",
+    "log_var": 0.0,
+}
+TINY |= {"iterations": 2, "samples": 2}
+"""Fields by name that always have this value: sizes, and what makes no difference to the contract."""
+MLP = {"kind": "mlp", "hidden": TINY["hidden"]}
+MORE: dict[str, tuple[Any, ...]] = {
+    "training.kl_warmup": (0.0, 1.5),
+    "training.free_bits": (0.0, 0.05),
+    "training.encoder_steps": (1, 2),
+    "training.model_samples": (0.0, 0.5),
+}
+DEPTHS: dict[str, dict[str, Any]] = {
+    "one level": {"levels": [{"latent": 4}]},
+    "two levels": {"levels": [{"latent": 2}, {"latent": 2}]},
+    "skip": {"levels": [{"latent": 2, "units": 2}, {"latent": 2}], "skip": True},
+}
+CROSSED = ("inference.encode", "inference.update", "inference.normalise", "inference.refiner")
+CROSSED += ("model.likelihood", "model.depth")
+"""Axes whose every combination is tried, beside the method; of the others every pair."""
+
+Choice = Mapping[str, Any]
+"""A value of each axis by the axis' name."""
+
+
+class Refusal(NamedTuple):
+    """Combinations that the configuration does not accept, and what its message must say."""
+
+    message: str
+    holds: Callable[[Choice], bool]
+
+
+def _kind(network: Any) -> str | None:
+    return network["kind"] if isinstance(network, dict) else None
+
+
+def _blind(choice: Choice) -> bool:
+    """Whether some level's encoder, a convolution, does not see the data."""
+    sees = "data" in choice.get("inference.encode", ("data",))
+    below_only = choice["model.depth"] == "two levels" and not choice.get("inference.encoders")
+    return _kind(choice.get("inference.encoder")) == "convolution" and (not sees or below_only)
+
+
+REFUSALS = (
+    Refusal("at least one of data, gradient, error", lambda c: c.get("inference.encode") == ("estimate",)),
+    Refusal(
+        "online steps have no loss_weights",
+        lambda c: bool(c.get("inference.online")) and c["inference.loss_weights"] != "uniform",
+    ),
+    Refusal("does not see the data", _blind),
+    Refusal(
+        "has no encoder",
+        lambda c: (
+            c["inference.method"] == "svi"
+            and (c["training.encoder_steps"] > 1 or c["training.model_samples"] > 0)
+        ),
+    ),
+    Refusal(
+        "the encoder's steps are online",
+        lambda c: bool(c.get("inference.online")) and c["training.model_samples"] > 0,
+    ),
+    Refusal(
+        "no KL that a bit could be free in",
+        lambda c: c["training.objective"] == "iwae" and c["training.free_bits"] > 0,
+    ),
+)
+
+
+def refusals(choice: Choice) -> list[Refusal]:
+    """Those that hold; none: the configuration must accept it."""
+    return [refusal for refusal in REFUSALS if refusal.holds(choice)]
+
+
+# --- what a field offers --------------------------------------------------------------------------------
+
+
+def members(annotation: Any) -> list[Any]:
+    """The alternatives of a union, or the one type that it is; None among them."""
+    if get_origin(annotation) is Annotated:
+        return members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [member for part in get_args(annotation) for member in members(part)]
+    return [annotation]
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The values of a field that can be counted; none where they cannot be."""
+    found: list[Any] = []
+    for member in members(annotation):
+        if member is type(None):
+            found.append(None)
+        elif member is bool:
+            found += [False, True]
+        elif get_origin(member) is Literal:
+            found += get_args(member)
+        elif isinstance(member, type) and issubclass(member, BaseModel):
+            found += variants(member)
+        elif get_origin(member) is tuple and get_origin(members(get_args(member)[0])[0]) is Literal:
+            blocks = get_args(members(get_args(member)[0])[0])
+            sizes = range(1, len(blocks) + 1)
+            found += [chosen for size in sizes for chosen in itertools.combinations(blocks, size)]
+    return found
+
+
+def choices(section: type[BaseModel]) -> dict[str, list[Any]]:
+    """What each of its fields offers that has more than one value to offer."""
+    found = {
+        name: _options(field.annotation) for name, field in section.model_fields.items() if name not in TINY
+    }
+    return {name: options for name, options in found.items() if len(options) > 1}
+
+
+def fixed(section: type[BaseModel]) -> dict[str, Any]:
+    """The values of its fields that always have one: sizes, and which of a union it is."""
+    values = {name: value for name, value in TINY.items() if name in section.model_fields}
+    tags = {
+        name: options[0]
+        for name, field in section.model_fields.items()
+        if get_origin(field.annotation) is Literal and len(options := get_args(field.annotation)) == 1
+    }
+    return values | tags
+
+
+def variants(section: type[BaseModel]) -> list[dict[str, Any]]:
+    """Values of a section that is itself a choice: each option of each of its fields at least once.
+
+    Inside of one, networks and encoded blocks are as by default.
+    """
+    inner = {
+        name: options
+        for name, options in choices(section).items()
+        if not isinstance(options[-1], dict | tuple)
+    }
+    count = max((len(options) for options in inner.values()), default=1)
+    return [
+        fixed(section)
+        | _networks(section)
+        | {name: options[i % len(options)] for name, options in inner.items()}
+        for i in range(count)
+    ]
+
+
+def _networks(section: type[BaseModel]) -> dict[str, Any]:
+    """A tiny fully connected network for each field that is a network."""
+    return {
+        name: MLP
+        for name, field in section.model_fields.items()
+        if any(member in members(AnyNetworkConfig) for member in members(field.annotation))
+    }
+
+
+@cache
+def axes(method: str) -> dict[str, list[Any]]:
+    """The axes of one inference method and of what surrounds it, by name."""
+    [section] = [m for m in members(InferenceConfig) if m.model_fields["method"].default == method]
+    found = {"inference.method": [method]}
+    found |= {f"inference.{name}": options for name, options in choices(section).items()}
+    if "encoders" in section.model_fields:
+        found["inference.encoders"] = [False, True]
+    found |= {
+        "model.likelihood": [v for member in members(LikelihoodConfig) for v in variants(member)],
+        "model.depth": list(DEPTHS),
+        "model.decoder": _options(AnyNetworkConfig),
+        "model.prior_variance": _options(ModelConfig.model_fields["prior_variance"].annotation),
+    }
+    found |= {f"training.{name}": options for name, options in choices(TrainingConfig).items()}
+    return found | {name: list(options) for name, options in MORE.items()}
+
+
+def methods() -> list[str]:
+    """Every inference method that the configuration knows."""
+    return [member.model_fields["method"].default for member in members(InferenceConfig)]
+
+
+# --- from a choice to a configuration -------------------------------------------------------------------
+
+
+def value_of(choice: Choice) -> dict[str, Any]:
+    """A train configuration's value, not yet validated."""
+    [section] = [
+        m for m in members(InferenceConfig) if m.model_fields["method"].default == choice["inference.method"]
+    ]
+    depth = DEPTHS[choice["model.depth"]]
+    networks = [choice["model.decoder"], *[MLP] * (len(depth["levels"]) - 1)]
+    levels = [{**level, "decoder": network} for level, network in zip(depth["levels"], networks, strict=True)]
+    inference = fixed(section) | _of("inference", choice)
+    if inference.pop("encoders", False):
+        inference["encoders"] = [inference["encoder"], *[MLP] * (len(levels) - 1)]
+    model = {**depth, **_of("model", choice), "levels": levels}
+    model = {name: value for name, value in model.items() if name not in ("depth", "decoder")}
+    training = {
+        "epochs": 2,
+        "batch_size": 4,
+        "checkpoint_every": 2,
+        "learning_rate": 5e-3,
+        **_of("training", choice),
+    }
+    return {"data": {"source": "digits"}, "model": model, "inference": inference, "training": training}
+
+
+def _of(section: str, choice: Choice) -> dict[str, Any]:
+    start = f"{section}."
+    return {name.removeprefix(start): value for name, value in choice.items() if name.startswith(start)}
+
+
+def config_of(choice: Choice) -> TrainConfig:
+    """The configuration. Raises pydantic's ValidationError where it is refused."""
+    return TrainConfig.model_validate(value_of(choice))
+
+
+def said(choice: Choice) -> str:
+    """A combination in words, for a failure's note."""
+    return re.sub(r"[{}'\"]", "", ", ".join(f"{name}={value}" for name, value in choice.items()))
+
+
+# --- which combinations ---------------------------------------------------------------------------------
+
+
+def crossed(method: str) -> Iterator[Choice]:
+    """Every combination of the crossed axes; the others take values by chance that go with it, where any do.
+
+    Likelihoods are crossed by kind; which form of it, is chance too.
+    """
+    offered = axes(method)
+    names = [name for name in CROSSED if name in offered]
+    kinds = sorted({likelihood["kind"] for likelihood in offered["model.likelihood"]})
+    values = [kinds if name == "model.likelihood" else offered[name] for name in names]
+    chance = random.Random(method)
+    for combination in itertools.product(*values):
+        partial = dict(zip(names, combination, strict=True))
+        of_kind = [v for v in offered["model.likelihood"] if v["kind"] == partial["model.likelihood"]]
+        yield _completed(partial | {"model.likelihood": chance.choice(of_kind)}, offered, chance)
+
+
+def drawn(method: str, count: int) -> Iterator[Choice]:
+    """Combinations of all axes by chance, whether they go together or not."""
+    chance = random.Random(f"{method} {count}")
+    for _ in range(count):
+        yield {name: chance.choice(options) for name, options in axes(method).items()}
+
+
+def missing(method: str) -> dict[str, list[Any]]:
+    """What no row of `pairwise` has: values that are refused whatever the others are."""
+    offered = axes(method)
+    return {
+        name: [value for value in options if all(row[name] != value for row in pairwise(method))]
+        for name, options in offered.items()
+    }
+
+
+def _completed(
+    partial: Choice, offered: Mapping[str, Sequence[Any]], chance: random.Random, tries: int = 60
+) -> Choice:
+    for _ in range(tries):
+        choice = {name: partial.get(name, chance.choice(options)) for name, options in offered.items()}
+        choice |= partial
+        if not refusals(choice):
+            break
+    return choice
+
+
+@cache
+def pairwise(method: str) -> tuple[Choice, ...]:
+    """Accepted combinations in which every value of an axis meets every value of every other that it goes with."""
+    offered = axes(method)
+    chance, rows = random.Random(method), []
+    open_pairs = set(_pairs_of(offered))
+    while open_pairs:
+        seed = min(open_pairs)
+        partial = {offered_name: offered[offered_name][index] for offered_name, index in seed}
+        candidates = [_completed(partial, offered, chance) for _ in range(12)]
+        accepted = [candidate for candidate in candidates if not refusals(candidate)]
+        open_pairs.discard(seed)  # where no combination goes with it, there is nothing to cover
+        if accepted:
+            best = max(accepted, key=lambda choice: len(open_pairs & _met(choice, offered)))
+            open_pairs -= _met(best, offered)
+            rows.append(best)
+    return tuple(rows)
+
+
+Pair = tuple[tuple[str, int], tuple[str, int]]
+
+
+def _pairs_of(offered: Mapping[str, Sequence[Any]]) -> Iterator[Pair]:
+    for a, b in itertools.combinations(offered, 2):
+        yield from (((a, i), (b, j)) for i in range(len(offered[a])) for j in range(len(offered[b])))
+
+
+def _met(choice: Choice, offered: Mapping[str, Sequence[Any]]) -> set[Pair]:
+    places = [(name, offered[name].index(value)) for name, value in choice.items()]
+    return {(a, b) for a, b in itertools.combinations(places, 2)}

@@ -120,14 +120,14 @@ def test_with_one_draw_it_is_the_elbo_with_a_sampled_kl() -> None:
 @pytest.mark.parametrize("kind", ["svi", "hybrid", "semi_amortized"])
 def test_a_refiner_follows_the_elbo_and_theta_learns_at_its_end(kind: str) -> None:
     """By central differences along theta at the last q, which svi and hybrid take as a constant."""
-    encoder = {} if kind == "svi" else {"encoder": {"hidden": [6]}}
+    start = {} if kind == "svi" else {"start": {"method": "standard", "encoder": {"hidden": [6]}}}
     refiner = {"kind": "momentum", "learning_rate": 0.05}
-    model = make(inference={"method": kind, "iterations": 3, "refiner": refiner, **encoder})
+    model = make(inference={"method": kind, "iterations": 3, "refiner": refiner, **start})
     x, h, steps = rows(model), 1e-6, model.method.iterations
     walk = model.method.posteriors(model.generative, model.theta.views, model.phi.views, x, noise)
     *_, q = itertools.islice(walk, steps + 1)
     model.learn(x, noise, 1.0, IWAE)
-    last = steps + (kind != "svi")
+    last = model.method.draws
 
     def reached() -> Posterior:
         if kind != "semi_amortized":

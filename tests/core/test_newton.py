@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from closegap_core import seeds
-from closegap_core.config import RefinerConfig, TrainConfig
+from closegap_core.config import (
+    FrontierRefinerConfig,
+    HybridConfig,
+    RefinementConfig,
+    RefinerConfig,
+    SemiAmortizedConfig,
+    SviConfig,
+    TrainConfig,
+)
+from closegap_core.config.base import Config
 from closegap_core.errors import ConfigError
 from closegap_core.generative import Wanted
 from closegap_core.inference.draws import DRAWS
@@ -136,3 +147,23 @@ def test_a_pair_gives_the_exact_gradient_of_the_mean_where_the_likelihood_is_qua
     exact = gradient(corners())
     torch.testing.assert_close(gradient(DRAWS[draws](noise)), exact, rtol=1e-10, atol=1e-10)
     assert float((gradient(noise) - exact).abs().max()) > 0.1
+
+
+PAIRS = {"kind": "newton", "draws": "signs"}
+
+
+@pytest.mark.parametrize(
+    ("config", "value"),
+    [
+        (HybridConfig, {"refiner": PAIRS}),
+        (SviConfig, {"refiner": PAIRS, "samples": 3}),
+        (SemiAmortizedConfig, {"refiner": {**PAIRS, "draws": "antithetic"}}),
+        (RefinementConfig, PAIRS),
+        (FrontierRefinerConfig, {**PAIRS, "samples": 5}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_pairs_of_an_odd_number_of_samples_are_refused(config: type[Config], value: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"come in pairs, but samples is [135]; give an even number"):
+        config.model_validate(value)
+    assert config.model_validate({**value, "samples": 4})

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from closegap_core.config.base import Config, Seed, named
-from closegap_core.config.inference import RefinerConfig, Samples
+from closegap_core.config.inference import RefinerConfig, Samples, paired
 
 
-class RefinementConfig(RefinerConfig):
+class SampledRefinerConfig(RefinerConfig):
+    """A refiner by itself, with samples of its own."""
+
+    samples: Samples = 1
+
+    @model_validator(mode="after")
+    def _draws_have_partners(self) -> Self:
+        paired(self.draws, self.samples)
+        return self
+
+
+class RefinementConfig(SampledRefinerConfig):
     """A refiner on each row's own q, the comparison curve of an evaluation."""
 
     iterations: Annotated[int, Field(ge=1, le=100_000)] = 100
     learning_rate: float = Field(0.05, gt=0, le=10)
-    samples: Samples = 1
 
 
 class OptimumConfig(Config):
@@ -68,10 +78,8 @@ class GapConfig(Config):
     )
 
 
-class FrontierRefinerConfig(RefinerConfig):
+class FrontierRefinerConfig(SampledRefinerConfig):
     """A refiner of the frontier; a step costs `samples` decoder passes a row."""
-
-    samples: Samples = 1
 
 
 class FrontierConfig(Config):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from closegap_core.config.base import Config, named
 from closegap_core.config.model import AnyNetworkConfig, NetworkConfig
@@ -129,13 +129,31 @@ class RefinerConfig(Config):
 Refiner = Annotated[RefinerConfig, named("kind")]
 
 
-class SviConfig(Config):
+def paired(draws: str, samples: int) -> None:
+    """Raises ValueError where draws come in pairs and the samples do not."""
+    if draws != "independent" and samples % 2:
+        raise ValueError(
+            f"draws are {draws}, which come in pairs, but samples is {samples}; give an even number"
+        )
+
+
+class RefinedConfig(Config):
+    """What every method with a refiner has."""
+
+    refiner: Refiner = RefinerConfig()
+    samples: Samples = 1
+
+    @model_validator(mode="after")
+    def _draws_have_partners(self) -> Self:
+        paired(self.refiner.draws, self.samples)
+        return self
+
+
+class SviConfig(RefinedConfig):
     """Stochastic variational inference: each row's own (mean, log_var) from the prior, no encoder."""
 
     method: Literal["svi"] = "svi"
     iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="Steps on q for each batch.")
-    refiner: Refiner = RefinerConfig()
-    samples: Samples = 1
 
 
 AnyStart = Annotated[
@@ -145,17 +163,16 @@ AnyStart = Annotated[
 ]
 
 
-class HybridConfig(Config):
+class HybridConfig(RefinedConfig):
     """An encoder's q refined for each batch; the encoder learns at its own output (Krishnan et al. 2018)."""
 
     method: Literal["hybrid"] = "hybrid"
     start: AnyStart = StandardStart()
     iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="Steps on q for each batch.")
     refiner: Refiner = RefinerConfig(learning_rate=0.01)
-    samples: Samples = 1
 
 
-class SemiAmortizedConfig(Config):
+class SemiAmortizedConfig(RefinedConfig):
     """An encoder's q refined, and learned from through the refinement (Kim et al. 2018)."""
 
     method: Literal["semi_amortized"] = "semi_amortized"
@@ -164,31 +181,10 @@ class SemiAmortizedConfig(Config):
         5, description="Steps that are differentiated through."
     )
     refiner: Refiner = RefinerConfig(kind="momentum", learning_rate=0.01, momentum=0.5)
-    samples: Samples = 1
-
-
-class AuxiliaryFlowConfig(Config):
-    """An encoder whose q is an auxiliary flow, not a diagonal Gaussian (Cremer, Li & Duvenaud 2018)."""
-
-    method: Literal["flow"] = "flow"
-    encoder: AnyNetworkConfig = Field(
-        NetworkConfig(), description="From x to z_0 of all levels and to the features that the flow is told."
-    )
-    auxiliary: PositiveInt | None = Field(
-        None, description="Dimensions of the auxiliary v; absent: as many as z."
-    )
-    features: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
-        None, description="Features of x that every network of the flow sees; absent: as many as z."
-    )
-    couplings: PositiveInt = Field(2, description="Coupling steps, each of v given z, then of z given v.")
-    network: NetworkConfig = Field(
-        NetworkConfig(hidden=(200,)), description="Each of the flow's networks, 2 a coupling step and 2 more."
-    )
-    samples: Samples = 1
 
 
 InferenceConfig = Annotated[
-    StandardConfig | IterativeConfig | SviConfig | HybridConfig | SemiAmortizedConfig | AuxiliaryFlowConfig,
+    StandardConfig | IterativeConfig | SviConfig | HybridConfig | SemiAmortizedConfig,
     Field(discriminator="method"),
     named("method"),
 ]

@@ -19,11 +19,11 @@ from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from closegap_core import seeds
 from closegap_core.bounds import CHUNK_ROWS
 from closegap_core.config import FlowConfig
+from closegap_core.coupling import couple
 from closegap_core.errors import NumericalError
 from closegap_core.measure.ascent import Hill, climb
 from closegap_core.model import Model
@@ -116,17 +116,16 @@ class AuxiliaryFlow:
         return Joint(base.mean + sigma * u, u, v, log_q - 0.5 * base.log_var.sum(-1))
 
     def transform(self, values: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The couplings: u (B, S, Z), v (B, S, V) to where they move, and log |det Jacobian| in nats (B, S).
-
-        A scale is 2 sigmoid(a), so that zero is the identity; the factor 2 can be undone by q(u_0|v_0) and r.
-        """
+        """The couplings: u (B, S, Z), v (B, S, V) to where they move, and log |det Jacobian| in nats (B, S)."""
         parts = torch.split(values, self.sizes, -1)[3:]
         log_det = u.new_zeros(u.shape[:2])
         for i in range(0, len(parts), 2):
             a, b = self.networks[2 + i](parts[i], u)
-            v, log_det = 2 * torch.sigmoid(a) * v + b, log_det + _log_scale(a)
+            v, scale = couple(v, a, b)
+            log_det = log_det + scale
             a, b = self.networks[3 + i](parts[i + 1], v)
-            u, log_det = 2 * torch.sigmoid(a) * u + b, log_det + _log_scale(a)
+            u, scale = couple(u, a, b)
+            log_det = log_det + scale
         return u, v, log_det
 
     def bound(self, model: Model, values: Tensor, base: Posterior, x: Tensor, noise: Tensor) -> Tensor:
@@ -228,8 +227,3 @@ def _gradient(
 
 def _bounded(log_var: Tensor) -> Tensor:
     return log_var.clamp(-LOG_VAR_BOUND, LOG_VAR_BOUND)
-
-
-def _log_scale(a: Tensor) -> Tensor:
-    """sum log (2 sigmoid(a)), (B, S, O) -> (B, S), without rounding where a is far from zero."""
-    return (a - functional.softplus(a) + math.log(2.0)).sum(-1)

@@ -26,7 +26,7 @@ from closegap_core.divergence import (
     kl_weights,
 )
 from closegap_core.hierarchy import Ascent, Descent, Hierarchy
-from closegap_core.importance import ImportanceWeighted
+from closegap_core.importance import ImportanceWeighted, Weighed
 from closegap_core.likelihoods import LIKELIHOODS
 from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH, Ops, Value
@@ -91,7 +91,7 @@ class GenerativeModel:
         """`objective` of each row, its expectation over z estimated with the S = count draws of `noise`."""
         descent = self.hierarchy.descend(ops, theta, sample(ops, q, noise), count)
         if objective.importance_weighted:
-            weighed = self.weighted.weigh(theta, x, q, noise, descent, objective.kl_weight)
+            weighed = self._weigh(theta, x, q, noise, descent, objective)
             return Bound(*self.weighted.bound(weighed))
         bound = self._bound(ops, theta, x, q, descent)
         if objective == ELBO:
@@ -188,7 +188,7 @@ class GenerativeModel:
         error = self._error(TORCH, theta, x, q, z, descent) if wanted.error else None
         bound = self._bound(TORCH, theta, x, q, descent)
         if objective.importance_weighted:
-            weighed = self.weighted.weigh(theta, x, q, noise, descent, objective.kl_weight)
+            weighed = self._weigh(theta, x, q, noise, descent, objective)
             gradient, ascent = self.weighted.gradient(theta, x, q, noise, weighed, objective.kl_weight)
             self.weighted.accumulate(theta, grads, x, weighed, ascent, scale, objective.kl_weight)
             return Signals(gradient, error), bound
@@ -211,7 +211,7 @@ class GenerativeModel:
         """The gradient of `objective` at q, what an encoder learns from; signals: those at q by the same noise."""
         if objective.importance_weighted:
             descent = self.hierarchy.descend(TORCH, theta, sample(TORCH, q, noise), noise.shape[0])
-            weighed = self.weighted.weigh(theta, x, q, noise, descent, objective.kl_weight)
+            weighed = self._weigh(theta, x, q, noise, descent, objective)
             return self.weighted.gradient(theta, x, q, noise, weighed, objective.kl_weight)[0]
         if signals.gradient is None:
             raise TypeError("the gradient of the ELBO was not computed")
@@ -223,6 +223,18 @@ class GenerativeModel:
         descent = self.hierarchy.descend(TORCH, theta, sample(TORCH, q, noise), noise.shape[0])
         kl: Tensor = kl_by_dimension(TORCH, self.levels(TORCH, q), descent.priors)
         return kl
+
+    def _weigh(
+        self,
+        theta: Mapping[str, Tensor],
+        x: Tensor,
+        q: Posterior,
+        noise: Tensor,
+        descent: Descent,
+        objective: Objective,
+    ) -> Weighed:
+        z, log_q = sample(TORCH, q, noise), log_density(noise, q.log_var)
+        return self.weighted.weigh(theta, x, z, log_q, descent, objective.kl_weight)
 
     def log_weights(self, theta: Mapping[str, Tensor], x: Tensor, q: Posterior, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z) in nats for z from q by noise (S, B, Z): (S, B) (Burda et al. 2016, eq. 8)."""

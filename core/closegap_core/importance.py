@@ -18,7 +18,7 @@ from closegap_core.divergence import divergence
 from closegap_core.hierarchy import Ascent, Descent, Hierarchy
 from closegap_core.likelihoods.base import Likelihood
 from closegap_core.ops import TORCH
-from closegap_core.posterior import Posterior, log_density, log_normal, log_prior, sample
+from closegap_core.posterior import Posterior, log_normal, log_prior
 
 
 class Weighed(NamedTuple):
@@ -34,6 +34,10 @@ class Weighed(NamedTuple):
         """w_k / sum w, (S, B)."""
         return torch.softmax(self.log_weight, 0)
 
+    def evenly(self) -> Weighed:
+        """The same draws, each with a share of 1 / S, as the ELBO takes them."""
+        return self._replace(log_weight=torch.zeros_like(self.log_weight))
+
 
 @final
 class ImportanceWeighted:
@@ -46,15 +50,15 @@ class ImportanceWeighted:
         self,
         theta: Mapping[str, Tensor],
         x: Tensor,
-        q: Posterior,
-        noise: Tensor,
+        z: Tensor,
+        log_q: Tensor,
         descent: Descent,
         kl_weight: float,
     ) -> Weighed:
-        """The draws of q by `noise` (S, B or 1, Z), whose pass down is `descent`."""
-        parts = self.hierarchy.split(TORCH, sample(TORCH, q, noise))
+        """The draws z (S, B, Z) of any q, with log q(z) in nats (S, B); their pass down is `descent`."""
+        parts = self.hierarchy.split(TORCH, z)
         log_likelihood: Tensor = self.likelihood.log_likelihood(TORCH, theta, descent.out, x)
-        ratio = -log_density(noise, q.log_var)
+        ratio = -log_q
         for part, prior in zip(parts, descent.priors, strict=True):
             ratio = ratio + (
                 log_prior(part) if prior is None else log_normal(part, prior.mean, prior.log_var)
@@ -78,7 +82,15 @@ class ImportanceWeighted:
         weighed: Weighed,
         kl_weight: float,
     ) -> tuple[Posterior, Ascent]:
-        """dL_K / d(mean, log_var) of each row, (B, Z), and the pass up for theta's."""
+        """dL_K / d(mean, log_var) of a diagonal Gaussian that was drawn by `noise`, (B, Z), and the pass up."""
+        dz, ascent = self.along(theta, x, weighed, kl_weight)
+        scaled = TORCH.mean_samples(dz * noise) * (q.log_var * 0.5).exp()
+        return Posterior(TORCH.mean_samples(dz), (scaled + kl_weight) * 0.5), ascent
+
+    def along(
+        self, theta: Mapping[str, Tensor], x: Tensor, weighed: Weighed, kl_weight: float
+    ) -> tuple[Tensor, Ascent]:
+        """K share_k d(log p(x|z_k) + kl_weight log p(z_k)) / dz_k, (S, B, Z), and the pass up for theta's."""
         count, descent = len(weighed.log_weight), weighed.descent
         share = (count * weighed.share)[..., None]  # means over draws become sums by shares
         score = self.likelihood.score(TORCH, theta, descent.out, x) * share
@@ -89,9 +101,7 @@ class ImportanceWeighted:
             point.mean if prior is None else divergence(TORCH, point, prior)[0]
             for point, prior in zip(weighed.points, descent.priors, strict=True)
         ]
-        dz = TORCH.concat(ascent.dz) - kl_weight * share * TORCH.concat(errors)
-        scaled = TORCH.mean_samples(dz * noise) * (q.log_var * 0.5).exp()
-        return Posterior(TORCH.mean_samples(dz), (scaled + kl_weight) * 0.5), ascent
+        return TORCH.concat(ascent.dz) - kl_weight * share * TORCH.concat(errors), ascent
 
     def accumulate(
         self,

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-INITIAL, ORDER, DATA, NOISE, VALIDATION, EVALUATION, PRIOR, AIS, ITERATIONS, GAPS, SIMULATION = range(11)
+INITIAL, ORDER, DATA, NOISE, VALIDATION, EVALUATION, PRIOR, AIS, ITERATIONS, GAPS, SIMULATION, MOMENTS = (
+    range(12)
+)
 """Purposes: the first word after the seed, so that two uses never share draws."""
 
 

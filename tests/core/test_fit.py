@@ -37,6 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "started": {"method": "iterative", "iterations": 2, "start": START, "encoder": {"hidden": [8]}},
     "hybrid": {"method": "hybrid", "iterations": 3, "start": START, "refiner": "natural"},
     "semi_amortized": {"method": "semi_amortized", "iterations": 2, "start": START},
+    "flow": {"method": "flow", "encoder": {"hidden": [8]}, "network": {"hidden": [8]}},
     "online": {"method": "iterative", "iterations": 2, "online": True, "encoder": {"hidden": [8]}},
     "drawn": {
         "method": "iterative",
@@ -128,7 +129,7 @@ def test_the_encoder_makes_more_steps_than_the_decoder(dataset: Dataset, tmp_pat
     assert (int(saved["theta.step"]), int(saved["phi.step"])) == (15, 60)
 
 
-@pytest.mark.parametrize("method", ["standard", "iterative", "hybrid", "semi_amortized"])
+@pytest.mark.parametrize("method", ["standard", "iterative", "hybrid", "flow", "semi_amortized"])
 def test_rows_simulated_from_the_model_teach_the_encoder_alone(method: str, dataset: Dataset) -> None:
     """One step: theta's gradient is the data's, phi's has that of the simulated rows beside it, times the weight."""
     weight, settings = 0.7, config(method)

@@ -17,7 +17,7 @@ from closegap_core.generative import Signals, Wanted
 from closegap_core.model import Model
 from closegap_core.objective import Objective
 from closegap_core.ops import TORCH
-from closegap_core.posterior import Posterior
+from closegap_core.posterior import Posterior, log_density, sample
 
 ROWS, WIDTH, LATENT, SAMPLES = 4, 5, 4, 3
 IWAE = Objective(importance_weighted=True)
@@ -120,14 +120,14 @@ def test_with_one_draw_it_is_the_elbo_with_a_sampled_kl() -> None:
 @pytest.mark.parametrize("kind", ["svi", "hybrid", "semi_amortized"])
 def test_a_refiner_follows_the_elbo_and_theta_learns_at_its_end(kind: str) -> None:
     """By central differences along theta at the last q, which svi and hybrid take as a constant."""
-    encoder = {} if kind == "svi" else {"encoder": {"hidden": [6]}}
+    start = {} if kind == "svi" else {"start": {"method": "standard", "encoder": {"hidden": [6]}}}
     refiner = {"kind": "momentum", "learning_rate": 0.05}
-    model = make(inference={"method": kind, "iterations": 3, "refiner": refiner, **encoder})
+    model = make(inference={"method": kind, "iterations": 3, "refiner": refiner, **start})
     x, h, steps = rows(model), 1e-6, model.method.iterations
     walk = model.method.posteriors(model.generative, model.theta.views, model.phi.views, x, noise)
     *_, q = itertools.islice(walk, steps + 1)
     model.learn(x, noise, 1.0, IWAE)
-    last = steps + (kind != "svi")
+    last = model.method.draws
 
     def reached() -> Posterior:
         if kind != "semi_amortized":
@@ -151,10 +151,9 @@ def test_a_refiner_follows_the_elbo_and_theta_learns_at_its_end(kind: str) -> No
 def test_the_shares_of_the_draws_sum_to_one_and_favour_the_likely() -> None:
     model = make()
     x, q = rows(model), somewhere()
-    descent = model.generative.hierarchy.descend(
-        TORCH, model.theta.views, q.mean + (q.log_var * 0.5).exp() * noise(0), SAMPLES
-    )
-    weighed = model.generative.weighted.weigh(model.theta.views, x, q, noise(0), descent, 1.0)
+    z, log_q = sample(TORCH, q, noise(0)), log_density(noise(0), q.log_var)
+    descent = model.generative.hierarchy.descend(TORCH, model.theta.views, z, SAMPLES)
+    weighed = model.generative.weighted.weigh(model.theta.views, x, z, log_q, descent, 1.0)
     torch.testing.assert_close(weighed.share.sum(0), torch.ones(ROWS, dtype=torch.float64))
     torch.testing.assert_close(weighed.log_weight, model.log_weights(x, q, noise(0)), rtol=1e-12, atol=1e-12)
     assert torch.equal(weighed.share.argmax(0), weighed.log_weight.argmax(0))

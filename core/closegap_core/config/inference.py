@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from closegap_core.config.base import Config, named
 from closegap_core.config.model import AnyNetworkConfig, NetworkConfig
@@ -183,8 +183,28 @@ class SemiAmortizedConfig(RefinedConfig):
     refiner: Refiner = RefinerConfig(kind="momentum", learning_rate=0.01, momentum=0.5)
 
 
+class AuxiliaryFlowConfig(Config):
+    """An encoder whose q is an auxiliary flow, not a diagonal Gaussian (Cremer, Li & Duvenaud 2018)."""
+
+    method: Literal["flow"] = "flow"
+    encoder: AnyNetworkConfig = Field(
+        NetworkConfig(), description="From x to z_0 of all levels and to the features that the flow is told."
+    )
+    auxiliary: PositiveInt | None = Field(
+        None, description="Dimensions of the auxiliary v; absent: as many as z."
+    )
+    features: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
+        None, description="Features of x that every network of the flow sees; absent: as many as z."
+    )
+    couplings: PositiveInt = Field(2, description="Coupling steps, each of v given z, then of z given v.")
+    network: NetworkConfig = Field(
+        NetworkConfig(hidden=(200,)), description="Each of the flow's networks, 2 a coupling step and 2 more."
+    )
+    samples: Samples = 1
+
+
 InferenceConfig = Annotated[
-    StandardConfig | IterativeConfig | SviConfig | HybridConfig | SemiAmortizedConfig,
+    StandardConfig | IterativeConfig | SviConfig | HybridConfig | SemiAmortizedConfig | AuxiliaryFlowConfig,
     Field(discriminator="method"),
     named("method"),
 ]

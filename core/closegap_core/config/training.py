@@ -8,7 +8,13 @@ from pydantic import Field, PositiveInt, model_validator
 
 from closegap_core.config.base import Config, Seed
 from closegap_core.config.data import DataConfig
-from closegap_core.config.inference import InferenceConfig, IterativeConfig, SviConfig, encoders_of
+from closegap_core.config.inference import (
+    AuxiliaryFlowConfig,
+    InferenceConfig,
+    IterativeConfig,
+    SviConfig,
+    encoders_of,
+)
 from closegap_core.config.model import ModelConfig
 
 
@@ -95,6 +101,15 @@ class TrainConfig(Config):
             raise ValueError(
                 f"training.free_bits is {self.training.free_bits}, but training.objective iwae has no KL that a bit "
                 "could be free in; leave one out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _free_bits_need_a_kl_by_dimension(self) -> TrainConfig:
+        if isinstance(self.inference, AuxiliaryFlowConfig) and self.training.free_bits:
+            raise ValueError(
+                f"training.free_bits is {self.training.free_bits}, but the KL of inference method flow does not come "
+                "by dimension; leave it out"
             )
         return self
 

@@ -61,6 +61,11 @@ def start_of(model: Model) -> Start:
 
 def exported(model: Model) -> Amortized | OnePass:
     """The model's inference method. Raises ExportError when it is not only an encoder."""
+    if model.method.auxiliary:
+        raise ExportError(
+            f"inference method {model.config.inference.method!r} gives no diagonal Gaussian that a file could hold; "
+            "accepted: standard, iterative"
+        )
     if not isinstance(model.method, Amortized | OnePass):
         name = model.config.inference.method
         raise ExportError(

@@ -9,6 +9,7 @@ from closegap_core.config import IterativeStart, StandardStart
 from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.amortized import Amortized
 from closegap_core.inference.base import InferenceMethod
+from closegap_core.inference.flow import Flow
 from closegap_core.inference.hybrid import Hybrid, SemiAmortized
 from closegap_core.inference.one_pass import OnePass
 from closegap_core.inference.standard import Standard
@@ -52,6 +53,7 @@ METHODS: dict[str, Build] = {
     "svi": lambda config, hierarchy, inputs, prefix: Svi(config, hierarchy),
     "hybrid": _refined(Hybrid),
     "semi_amortized": _refined(SemiAmortized),
+    "flow": lambda config, hierarchy, inputs, prefix: Flow(config, hierarchy, inputs),
 }
 
 

@@ -31,4 +31,4 @@ def encoder(
     return ImageEncoder(name, config, inputs[1], outputs, heads, shape)
 
 
-__all__ = ["Network", "Tape", "decoder", "encoder", "stack"]
+__all__ = ["Mlp", "Network", "Tape", "decoder", "encoder", "stack"]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from closegap_core import curriculum, seeds
+from closegap_core import curriculum, faults, seeds
 from closegap_core.checkpoint import Checkpoint
 from closegap_core.data import Dataset
 from closegap_core.data.draw import fixed
@@ -71,12 +71,11 @@ class Run:
         online = curriculum.online(self.config)
         after = {} if online else {"phi": self.model.phi}
         for extra in range(self.config.training.encoder_steps - 1, 0, -1):
-            self._teach(x, mine, count, online, extra)
-            self._ascend(after)
+            self._ascend(after, self._teach(x, mine, count, online, extra))
         bound = self._teach(x, mine, count, online)
         if bound is not None:
             self.sums += torch.stack([bound.log_likelihood.double().sum(), bound.kl.double().sum()])
-        self._ascend({"theta": self.model.theta, **after})
+        self._ascend({"theta": self.model.theta, **after}, bound)
         self.step += 1
 
     def _teach(self, x: Tensor, mine: slice, count: int, online: bool, extra: int = 0) -> Bound | None:
@@ -122,14 +121,15 @@ class Run:
         self._ascend({"phi": self.model.phi})
         self.model.phi.grad.zero_()
 
-    def _ascend(self, flats: Mapping[str, Flat]) -> None:
+    def _ascend(self, flats: Mapping[str, Flat], bound: Bound | None = None) -> None:
+        """A step of the optimizers of `flats`; bound: of the rows that the gradient is of."""
         rate = self._rate()
         for name, flat in flats.items():
             self.group.sum(flat.grad)
             if not bool(flat.grad.sum().isfinite()):
                 raise NumericalError(
-                    f"the gradient of {name} is not finite at step {self.step + 1} (epoch {self.epoch + 1}); "
-                    "a smaller training.learning_rate often helps"
+                    f"the gradient of {name} is not finite at step {self.step + 1} (epoch {self.epoch + 1}): "
+                    f"{faults.of_gradient(flat, bound)}; a smaller training.learning_rate often helps"
                 )
         for name in flats:
             self.optimizers[name].param_groups[0]["lr"] = rate
@@ -153,6 +153,11 @@ class Run:
         self.group.sum(self.sums)
         log_likelihood, kl = (self.sums / len(self.feed.rows)).tolist()
         self.sums.zero_()
+        if not math.isfinite(log_likelihood - kl):
+            raise NumericalError(
+                f"the ELBO of the training rows is not finite in epoch {self.epoch}: log-likelihood {log_likelihood}, "
+                f"KL {kl}"
+            )
         valid = self._validate()
         entry: dict[str, Any] = {
             "epoch": self.epoch,

@@ -300,7 +300,42 @@ def test_a_gradient_that_is_not_finite_keeps_the_last_good_checkpoint(
     before = weights(tmp_path)
     dataset.train.rows[:] = np.nan
     bad = Dataset(**{**dataset.__dict__, "binarise": False})
-    with pytest.raises(NumericalError, match=r"gradient of theta is not finite at step 6 \(epoch 2\)"):
+    with pytest.raises(
+        NumericalError, match=r"gradient of theta is not finite at step 6 \(epoch 2\)"
+    ) as caught:
+        run(config(), bad, tmp_path)
+    assert "first that of decoder.1.0.weight" in str(caught.value)
+    assert "the log-likelihood of 16 of 16 rows is not finite" in str(caught.value)
+    assert "the KL of 16 of 16 rows is not finite" in str(caught.value)
+    assert_equal(weights(tmp_path), before)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"model_samples": 1.0, "encoder_steps": 2}], ids=["plain", "options"]
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_whatever_learns_stops_before_a_step_that_is_not_finite(
+    method: str, options: dict[str, Any], dataset: Dataset, tmp_path: Path
+) -> None:
+    if options and method in ("svi", "online"):
+        options = {}  # they have no encoder, or one that makes its own steps
+    run(config(method, **options), dataset, tmp_path, stop_at=5)
+    before = weights(tmp_path)
+    dataset.train.rows[:] = np.nan
+    bad = Dataset(**{**dataset.__dict__, "binarise": False})
+    with pytest.raises(NumericalError, match=r"is not finite at step 6 \(epoch 2\): first that of \w+"):
+        run(config(method, **options), bad, tmp_path)
+    assert_equal(weights(tmp_path), before)
+
+
+def test_a_validation_bound_that_is_not_finite_ends_the_run_at_the_checkpoint_before(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    run(config(), dataset, tmp_path, stop_at=5)
+    before = weights(tmp_path)
+    dataset.valid.rows[3] = np.nan
+    bad = Dataset(**{**dataset.__dict__, "binarise": False})
+    with pytest.raises(NumericalError, match="validation ELBO is not finite after epoch 2"):
         run(config(), bad, tmp_path)
     assert_equal(weights(tmp_path), before)
 

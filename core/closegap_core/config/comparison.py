@@ -55,23 +55,24 @@ class EntryConfig(Config):
         "", description="The line of a figure that the entry is a point of; empty: a level line."
     )
     at: float | None = Field(None, description="Its place on the x axis of that line.")
+    columns: tuple[Quantity, ...] | None = Field(
+        None, min_length=1, description="What is told of it; absent: the comparison's columns."
+    )
     published: dict[Quantity, Published] = Field(
         default_factory=dict, description="What was published, to stand beside what is measured."
     )
 
 
 class BarsConfig(Config):
-    """Each entry's figure as a bar, measured and published side by side."""
+    """The first column of each entry, measured and published side by side."""
 
     kind: Literal["bars"] = "bars"
-    quantity: Quantity | None = Field(None, description="Absent: the first column.")
 
 
 class LinesConfig(Config):
-    """A figure against `at`, a line a series."""
+    """The first column against `at`, a line a series."""
 
     kind: Literal["lines"] = "lines"
-    quantity: Quantity | None = Field(None, description="Absent: the first column.")
     x: str = Field("", description="Title of the x axis.")
 
 

@@ -139,12 +139,19 @@ def table(config: ComparisonConfig, entries: Sequence[Entry]) -> Table:
 
 
 def _of_group(members: Sequence[Entry], columns: Sequence[str]) -> list[Line]:
-    best = {name: _best(name, members) for name in columns}
-    first = members[0]
+    shown = {entry.label: entry.config.columns or columns for entry in members}
+    first, best = members[0], {}
+    for name in dict.fromkeys(name for names in shown.values() for name in names):
+        best[name] = _best(name, [entry for entry in members if name in shown[entry.label]])
     return [
-        _line(entry, name, None if entry is first else first, entry.label in best[name])
+        _line(
+            entry,
+            name,
+            first if entry is not first and name in shown[first.label] else None,
+            entry.label in best[name],
+        )
         for entry in members
-        for name in columns
+        for name in shown[entry.label]
     ]
 
 

@@ -15,9 +15,9 @@ from closegap_core.report.comparison.table import published_value
 
 def bars(figure: BarsConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """A panel a group for what is measured, and one for what was published."""
-    name = figure.quantity or config.columns[0]
     panels = []
     for group, members in grouped(entries):
+        name = (members[0].config.columns or config.columns)[0]
         measured = [QUANTITIES[name].of(entry) for entry in members]
         panels.append(_panel(f"{group} measured".strip(), name, members, measured, 0))
         told = [published_value(entry.config.published.get(name)) for entry in members]
@@ -26,7 +26,7 @@ def bars(figure: BarsConfig, config: ComparisonConfig, entries: Sequence[Entry])
             panels.append(_panel(f"{group} published".strip(), name, members, published, 1))
     return Drawn(
         tuple(panels),
-        f"{QUANTITIES[name].heading}, ± one standard error. Measured and published figures have axes of their own: "
+        "Each figure with one standard error. Measured and published figures have axes of their own: "
         "what can be compared across scales is which entry is ahead, and by how much.",
         columns=2 if len(panels) > 1 else 1,
     )

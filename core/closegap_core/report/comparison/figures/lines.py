@@ -14,7 +14,7 @@ from closegap_core.report.comparison.table import published_value
 
 def lines(figure: LinesConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """Measured and published side by side."""
-    name = figure.quantity or config.columns[0]
+    name = config.columns[0]
     measured = [(entry, QUANTITIES[name].of(entry)) for entry in entries]
     published = [
         (entry, value)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from closegap_core.config import ComparisonConfig, EntryConfig
+from closegap_core.config.comparison import PointConfig
 from closegap_core.report.comparison.build import build, read_table
 from closegap_core.report.comparison.figures import KINDS
 from closegap_core.report.comparison.guard import FIELDS
@@ -43,6 +44,20 @@ def gap_report(elbo: float) -> dict[str, Any]:
     return {name: figure(value) for name, value in {**gaps, **bounds, "flow_approximation_gap": 0.8}.items()}
 
 
+def frontier(elbo: float) -> dict[str, Any]:
+    def line(refiner: dict[str, Any] | None, gap: float) -> dict[str, Any]:
+        points = [
+            {"step": s, "passes": s, "seconds": s * 1e-4, "elbo": elbo - gap / (1 + s), "standard_error": 0.5,
+             "gap": gap / (1 + s), "gap_standard_error": 0.1}
+            for s in (0, 1, 2, 5, 10)
+        ]  # fmt: skip
+        return {"start": "prior", "refiner": refiner, "samples": 1, "points": points}
+
+    slow, fast = ({"kind": "adam", "learning_rate": rate} for rate in (0.001, 0.1))
+    sgd = {"kind": "sgd", "learning_rate": 0.1}
+    return {"passes": 10, "lines": [line(None, 1.0), line(slow, 40.0), line(fast, 8.0), line(sgd, 30.0)]}
+
+
 def metrics(elbo: float, **identity: Any) -> dict[str, Any]:
     steps = [{"step": s, "elbo": elbo + 2 - 60 * 0.8**s, "standard_error": 0.5} for s in (0, 1, 2, 5, 10)]
     points = [{"iteration": t, "elbo": elbo - 50 * 0.2**t, "standard_error": 0.5} for t in range(7)]
@@ -52,6 +67,9 @@ def metrics(elbo: float, **identity: Any) -> dict[str, Any]:
         "refinement": {"kind": "adam", "from_prior": steps, "from_encoder": steps, "best": elbo + 2},
         "bits_per_dimension": {"elbo": figure(5.823, 0.001), "iwae": figure(5.64, 0.03)},
         "perplexity": {"elbo": figure(377.4), "iwae": figure(323.0)},
+        "iterations": 3,
+        "gradient_by_iteration": [{"iteration": t, "mean": 3.0 / (1 + t), "log_var": 0.5} for t in range(7)],
+        "frontier": frontier(elbo),
         "gaps": {part: gap_report(elbo) for part in ("train", "valid", "test")},
     }  # fmt: skip
 
@@ -159,7 +177,8 @@ def test_lower_is_better_for_bits_and_perplexity(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(QUANTITIES))
 def test_every_quantity_is_one_that_a_spec_may_name_and_is_found(tmp_path: Path, name: str) -> None:
-    entry = read(EntryConfig(label="a"), evaluation(tmp_path, "a", -3.0))
+    about = EntryConfig(label="a", point=PointConfig(passes=5))
+    entry = read(about, evaluation(tmp_path, "a", -3.0))
     found = table(ComparisonConfig(title="One", columns=(name,)), [entry])
     assert np.isfinite(found.lines[0].measured)
 
@@ -171,6 +190,40 @@ def test_a_figure_that_was_not_measured_is_named(tmp_path: Path) -> None:
     (place / "metrics.json").write_text(json.dumps(values))
     with pytest.raises(ComparisonError, match="the evaluation of `a` has no `gaps`"):
         compared(tmp_path, ({"label": "a"}, place), columns=["test.amortization_gap"])
+
+
+def test_a_point_of_the_frontier_is_of_the_best_rate(tmp_path: Path) -> None:
+    place = evaluation(tmp_path, "a", -3.0)
+    entries = [
+        ({"label": f"{line}, {passes}", "point": {"line": line, "passes": passes}}, place)
+        for line, passes in (("model", 10), ("adam", 1), ("sgd", 10))
+    ]
+    found = compared(tmp_path, *entries, columns=["frontier.gap"], figure="frontier")
+    assert [line.measured for line in found.lines] == pytest.approx([1 / 11, 4.0, 30 / 11])
+    lost = {"label": "lost", "point": {"line": "adam", "passes": 3}}
+    with pytest.raises(ComparisonError, match="not measured after 3 passes; it was after 0, 1, 2, 5, 10"):
+        compared(tmp_path, (lost, place), columns=["frontier.gap"])
+    lost["point"] = {"line": "rmsprop", "passes": 1}
+    with pytest.raises(
+        ComparisonError, match="no rmsprop from prior; it has model from prior, adam from prior, sgd"
+    ):
+        compared(tmp_path, (lost, place), columns=["frontier.gap"])
+
+
+def test_an_entry_may_have_columns_of_its_own(tmp_path: Path) -> None:
+    bits = {"group": "patches", "columns": ["bits_per_dimension_iwae"]}
+    entries = [
+        ({"label": "standard", "group": "digits"}, evaluation(tmp_path, "a", -3.0)),
+        ({"label": "standard", **bits}, evaluation(tmp_path, "b", -2.0)),
+        ({"label": "iterative", **bits}, evaluation(tmp_path, "c", -2.0)),
+    ]
+    found = compared(tmp_path, *entries, columns=["iwae"])
+    assert [(line.group, line.quantity) for line in found.lines] == [
+        ("digits", "iwae"),
+        ("patches", "bits_per_dimension_iwae"),
+        ("patches", "bits_per_dimension_iwae"),
+    ]
+    assert [line.difference for line in found.lines] == [None, None, 0.0]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -74,6 +74,18 @@ def test_split_is_decided_by_its_seed_and_the_digest_is_not(tmp_path: Path) -> N
     assert first.digest == other.digest
 
 
+def test_a_threshold_makes_other_data_of_the_same_images(tmp_path: Path) -> None:
+    grey = load(DataConfig(source="digits"), "bernoulli", [tmp_path])
+    binary = load(DataConfig(source="digits", binarise="threshold"), "bernoulli", [tmp_path])
+    assert (binary.binarise, binary.values) == (False, "binary")
+    np.testing.assert_array_equal(binary.test.rows, grey.test.rows >= 0.5)
+    assert binary.digest != grey.digest
+    with pytest.raises(DataError, match="counts; only grey levels have a threshold"):
+        load(DataConfig(source="reuters", binarise="threshold"), "multinomial", [tmp_path])
+    with pytest.raises(DataError, match="binary values, but this likelihood needs byte values"):
+        load(DataConfig(source="digits", binarise="threshold"), "dequantised", [tmp_path])
+
+
 def test_binarise_follows_the_likelihood_unless_said(tmp_path: Path) -> None:
     name = save(tmp_path, rows())
     assert read(tmp_path, name).binarise

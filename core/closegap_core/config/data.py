@@ -42,8 +42,8 @@ class DataConfig(Config):
         None,
         description="Absent: published parts whole; a part that is not published is 10 % of the training rows, seed 0.",
     )
-    binarise: Literal["dynamic", "none"] | None = Field(
+    binarise: Literal["dynamic", "threshold", "none"] | None = Field(
         None,
-        description="`dynamic` draws x ~ Bernoulli(row) at each use. Absent: `dynamic` for grey levels under "
-        "Bernoulli, else `none`.",
+        description="`dynamic` draws x ~ Bernoulli(row) at each use; `threshold` is 1 from half of the range on. "
+        "Absent: `dynamic` for grey levels under Bernoulli, else `none`.",
     )

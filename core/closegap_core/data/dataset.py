@@ -53,6 +53,8 @@ def load(config: DataConfig, likelihood: str, roots: Sequence[Path]) -> Dataset:
     Raises DataError: see `open_source`; values not fit for the likelihood; a split larger than the data.
     """
     source = open_source(config.source, config.array, roots, config.path)
+    if config.binarise == "threshold":
+        source = source.thresholded()
     binarise = _binarise(config, likelihood, source)
     needed = "unit" if binarise else _NEEDS.get(likelihood, "real")
     source.check(needed)

@@ -126,6 +126,15 @@ class Source:
         if needed == "count":
             self._refuse_empty()
 
+    def thresholded(self) -> Source:
+        """The same images in zeros and ones, 1 from half of the unit on. Raises DataError for counts, beyond [0, 1]."""
+        values = self.raw.values
+        if isinstance(values, Counts) or self.raw.kind == "count":
+            raise DataError(f"data source {self.name!r} has counts; only grey levels have a threshold")
+        self.check("unit")
+        binary = (values >= self.raw.unit / 2).astype(np.uint8)
+        return Source(self.name, Raw(binary, "binary", published=self.raw.published))
+
     def digest(self) -> str:
         """sha256 (hex) over dtype, shape and values of the source, in little-endian C order."""
         values = self.raw.values

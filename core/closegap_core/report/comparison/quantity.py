@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, final
+from typing import Literal, NamedTuple, final
 
+from closegap_core.report.comparison.frontier import point
 from closegap_core.report.comparison.inputs import ComparisonError, Entry
 
 Better = Literal["higher", "lower", "neither"]
@@ -20,13 +22,12 @@ class Value(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Quantity:
-    """Where a figure stands in metrics.json, and how it is told."""
+    """How a figure is told, and where it is found."""
 
     title: str
     unit: str
-    path: tuple[str, ...]
-    error: tuple[str, ...] = ()
-    """Where its standard error stands, if not beside it."""
+    of: Callable[[Entry], Value]
+    """Raises ComparisonError where the evaluation does not have it."""
     better: Better = "neither"
     digits: int = 2
 
@@ -35,37 +36,62 @@ class Quantity:
         """With the unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
-    def of(self, entry: Entry) -> Value:
-        """Raises ComparisonError where the evaluation does not have it."""
-        found = _at(entry, self.path)
+
+def _stored(*path: str, error: str = "") -> Callable[[Entry], Value]:
+    """A figure of metrics.json; its standard error is beside it, or has a name of its own."""
+
+    def read(entry: Entry) -> Value:
+        found = entry.part(path[0])
+        for depth, name in enumerate(path[1:], start=2):
+            if not isinstance(found, dict) or found.get(name) is None:
+                raise ComparisonError(f"the evaluation of `{entry.label}` has no {'.'.join(path[:depth])}")
+            found = found[name]
         if isinstance(found, dict):
             return Value(float(found["value"]), found.get("standard_error"))
-        return Value(float(found), float(_at(entry, self.error)) if self.error else None)
+        return Value(float(found), float(entry.part(error)) if error else None)
+
+    return read
 
 
-def _at(entry: Entry, path: tuple[str, ...]) -> Any:
-    found = entry.part(path[0])
-    for depth, name in enumerate(path[1:], start=2):
-        if not isinstance(found, dict) or found.get(name) is None:
-            raise ComparisonError(f"the evaluation of `{entry.label}` has no {'.'.join(path[:depth])}")
-        found = found[name]
-    return found
+def _gradient(last: bool) -> Callable[[Entry], Value]:
+    """Mean absolute gradient of the ELBO with respect to the mean of q, at the start or after the last iteration."""
+
+    def read(entry: Entry) -> Value:
+        iteration = entry.part("iterations") if last else 0
+        return Value(float(entry.part("gradient_by_iteration")[iteration]["mean"]))
+
+    return read
+
+
+def _of_point(name: str, error: str = "") -> Callable[[Entry], Value]:
+    """A figure of the entry's point of the frontier."""
+
+    def read(entry: Entry) -> Value:
+        found = point(entry)
+        return Value(float(found[name]), float(found[error]) if error else None)
+
+    return read
 
 
 _NATS = "nats"
 _PLAIN = {
-    "elbo": Quantity("ELBO", _NATS, ("elbo",), ("elbo_standard_error",), "higher"),
-    "log_likelihood": Quantity("log-likelihood", _NATS, ("log_likelihood",)),
-    "kl": Quantity("KL", _NATS, ("kl",)),
-    "iwae": Quantity("IWAE bound", _NATS, ("iwae",), better="higher"),
-    "bits_per_dimension": Quantity("bits/dim, ELBO", "bits", ("bits_per_dimension", "elbo"), (), "lower", 3),
+    "elbo": Quantity("ELBO", _NATS, _stored("elbo", error="elbo_standard_error"), "higher"),
+    "log_likelihood": Quantity("log-likelihood", _NATS, _stored("log_likelihood")),
+    "kl": Quantity("KL", _NATS, _stored("kl")),
+    "iwae": Quantity("IWAE bound", _NATS, _stored("iwae"), "higher"),
+    "bits_per_dimension": Quantity("bits/dim, ELBO", "", _stored("bits_per_dimension", "elbo"), "lower", 3),
     "bits_per_dimension_iwae": Quantity(
-        "bits/dim, IWAE", "bits", ("bits_per_dimension", "iwae"), (), "lower", 3
+        "bits/dim, IWAE", "", _stored("bits_per_dimension", "iwae"), "lower", 3
     ),
-    "perplexity": Quantity("perplexity ≤, ELBO", "", ("perplexity", "elbo"), (), "lower", 1),
-    "perplexity_iwae": Quantity("perplexity, IWAE", "", ("perplexity", "iwae"), (), "lower", 1),
-    "active_units": Quantity("active units", "", ("active_units", "count"), digits=0),
-    "refined_elbo": Quantity("best by Adam on q", _NATS, ("refinement", "best"), better="higher"),
+    "perplexity": Quantity("perplexity ≤, ELBO", "", _stored("perplexity", "elbo"), "lower", 1),
+    "perplexity_iwae": Quantity("perplexity, IWAE", "", _stored("perplexity", "iwae"), "lower", 1),
+    "active_units": Quantity("active units", "", _stored("active_units", "count"), digits=0),
+    "refined_elbo": Quantity("best by Adam on q", _NATS, _stored("refinement", "best"), "higher"),
+    "first_gradient": Quantity("|dL/d mean|, iteration 0", "", _gradient(last=False), digits=4),
+    "last_gradient": Quantity("|dL/d mean|, last iteration", "", _gradient(last=True), digits=4),
+    "frontier.elbo": Quantity("ELBO", _NATS, _of_point("elbo", "standard_error"), "higher"),
+    "frontier.gap": Quantity("gap left", _NATS, _of_point("gap", "gap_standard_error"), "lower"),
+    "frontier.seconds": Quantity("CPU time a row", "s", _of_point("seconds"), digits=5),
 }
 _OF_A_PART: dict[str, tuple[str, Better]] = {
     "elbo": ("L[q]", "higher"),
@@ -79,7 +105,7 @@ _OF_A_PART: dict[str, tuple[str, Better]] = {
     "flow_approximation_gap": ("approximation gap of the local flow", "neither"),
 }
 QUANTITIES = _PLAIN | {
-    f"{part}.{name}": Quantity(f"{title}, {part}", _NATS, ("gaps", part, name), (), better)
+    f"{part}.{name}": Quantity(f"{title}, {part}", _NATS, _stored("gaps", part, name), better)
     for part in ("train", "valid", "test")
     for name, (title, better) in _OF_A_PART.items()
 }

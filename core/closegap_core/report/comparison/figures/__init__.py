@@ -8,7 +8,9 @@ from closegap_core.config.comparison import ComparisonConfig
 from closegap_core.report.comparison.figures.bars import bars
 from closegap_core.report.comparison.figures.figure import Drawn as Drawn
 from closegap_core.report.comparison.figures.figure import Kind as Kind
+from closegap_core.report.comparison.figures.frontier import frontier
 from closegap_core.report.comparison.figures.gaps import gaps
+from closegap_core.report.comparison.figures.gradients import gradients
 from closegap_core.report.comparison.figures.iterations import iterations
 from closegap_core.report.comparison.figures.lines import lines
 from closegap_core.report.comparison.figures.reconstructions import reconstructions
@@ -18,6 +20,8 @@ KINDS: dict[str, Kind] = {
     "bars": bars,
     "lines": lines,
     "iterations": iterations,
+    "frontier": frontier,
+    "gradients": gradients,
     "gaps": gaps,
     "reconstructions": reconstructions,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from closegap_core.config.comparison import BarsConfig, ComparisonConfig
+from closegap_core.config.comparison import BarsFigureConfig, ComparisonConfig
 from closegap_core.report.comparison.figures.figure import Drawn
 from closegap_core.report.comparison.guard import grouped
 from closegap_core.report.comparison.inputs import Entry
@@ -13,7 +13,7 @@ from closegap_core.report.comparison.quantity import QUANTITIES, Value
 from closegap_core.report.comparison.table import published_value
 
 
-def bars(figure: BarsConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
+def bars(figure: BarsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """A panel a group for what is measured, and one for what was published."""
     panels = []
     for group, members in grouped(entries):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from closegap_core.config.comparison import ComparisonConfig, GapsConfig
+from closegap_core.config.comparison import ComparisonConfig, GapsFigureConfig
 from closegap_core.report.comparison.figures.figure import Drawn
 from closegap_core.report.comparison.guard import grouped
 from closegap_core.report.comparison.inputs import Entry
@@ -13,7 +13,7 @@ from closegap_core.report.comparison.panel import BarPanel, Stack
 PARTS = ("train", "valid", "test")
 
 
-def gaps(figure: GapsConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
+def gaps(figure: GapsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """A panel a group and part."""
     panels = []
     for group, members in grouped(entries):

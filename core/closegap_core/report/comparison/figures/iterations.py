@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from closegap_core.config.comparison import ComparisonConfig, IterationsConfig
+from closegap_core.config.comparison import ComparisonConfig, IterationsFigureConfig
 from closegap_core.report.comparison.figures.figure import Drawn
 from closegap_core.report.comparison.inputs import Entry
 from closegap_core.report.comparison.panel import Curve, CurvePanel, Dash
@@ -17,7 +17,7 @@ STARTS: tuple[tuple[str, str, Dash], ...] = (
 """Of the refiner: in words, in metrics.json, and how its line is drawn."""
 
 
-def iterations(figure: IterationsConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
+def iterations(figure: IterationsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """One panel for each entry: its iterations, and Adam on q from the prior and from where the model ends."""
     panels = tuple(_panel(entry) for entry in entries)
     return Drawn(

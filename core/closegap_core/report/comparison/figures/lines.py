@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from closegap_core.config.comparison import ComparisonConfig, LinesConfig
+from closegap_core.config.comparison import ComparisonConfig, LinesFigureConfig
 from closegap_core.report.comparison.figures.figure import Drawn
 from closegap_core.report.comparison.inputs import Entry
 from closegap_core.report.comparison.panel import Curve, CurvePanel, Dash
@@ -12,7 +12,7 @@ from closegap_core.report.comparison.quantity import QUANTITIES, Value
 from closegap_core.report.comparison.table import published_value
 
 
-def lines(figure: LinesConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
+def lines(figure: LinesFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """Measured and published side by side."""
     name = config.columns[0]
     measured = [(entry, QUANTITIES[name].of(entry)) for entry in entries]
@@ -33,7 +33,11 @@ def lines(figure: LinesConfig, config: ComparisonConfig, entries: Sequence[Entry
 
 
 def _panel(
-    title: str, figure: LinesConfig, name: str, points: Sequence[tuple[Entry, Value]], series: Sequence[str]
+    title: str,
+    figure: LinesFigureConfig,
+    name: str,
+    points: Sequence[tuple[Entry, Value]],
+    series: Sequence[str],
 ) -> CurvePanel:
     places = sorted(
         {entry.config.at for entry, _ in points if entry.config.series and entry.config.at is not None}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from closegap_core.config.comparison import ComparisonConfig, ReconstructionsConfig
+from closegap_core.config.comparison import ComparisonConfig, ReconstructionsFigureConfig
 from closegap_core.report.comparison.figures.figure import Drawn
 from closegap_core.report.comparison.inputs import ComparisonError, Entry
 from closegap_core.report.comparison.panel import Strip, StripPanel
@@ -17,7 +17,7 @@ SHOWN = 8
 
 
 def reconstructions(
-    figure: ReconstructionsConfig, config: ComparisonConfig, entries: Sequence[Entry]
+    figure: ReconstructionsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]
 ) -> Drawn:
     """A panel an entry: the rows, then a strip for each iteration shown."""
     panels = tuple(_panel(figure, entry) for entry in entries)
@@ -28,7 +28,7 @@ def reconstructions(
     )
 
 
-def _panel(figure: ReconstructionsConfig, entry: Entry) -> StripPanel:
+def _panel(figure: ReconstructionsFigureConfig, entry: Entry) -> StripPanel:
     originals, steps, shape = entry.arrays("originals", "reconstructions", "shape")
     sides = tuple(int(side) for side in shape)
     if not drawable(sides):
@@ -43,7 +43,7 @@ def _panel(figure: ReconstructionsConfig, entry: Entry) -> StripPanel:
     return StripPanel(entry.label, sides, tuple(strips))
 
 
-def _chosen(figure: ReconstructionsConfig, entry: Entry, steps: int) -> list[int]:
+def _chosen(figure: ReconstructionsFigureConfig, entry: Entry, steps: int) -> list[int]:
     if figure.iterations is None:
         return sorted({round(float(place)) for place in np.linspace(0, steps - 1, min(SHOWN, steps))})
     if max(figure.iterations) >= steps:

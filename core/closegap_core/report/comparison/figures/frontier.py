@@ -1,0 +1,68 @@
+"""ELBO by decoder passes and by seconds: the model's own iterations beside refiners of each row's own q."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from closegap_core.config.comparison import ComparisonConfig, FrontierFigureConfig
+from closegap_core.report.comparison.figures.figure import Drawn
+from closegap_core.report.comparison.frontier import lines, name
+from closegap_core.report.comparison.inputs import Entry
+from closegap_core.report.comparison.panel import Curve, CurvePanel, Dash
+from closegap_core.report.comparison.quantity import Value
+from closegap_core.report.comparison.table import published_value
+
+AXES: tuple[tuple[Literal["passes", "seconds"], str], ...] = (
+    ("passes", "decoder passes a row"),
+    ("seconds", "CPU seconds a row"),
+)
+SHAPES: tuple[Dash, ...] = ("solid", "dash", "dot", "dashdot")
+
+
+def frontier(figure: FrontierFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
+    """Two panels for each evaluation, and one for what was published of its points."""
+    panels: list[CurvePanel] = []
+    for entry in {entry.folder: entry for entry in reversed(entries)}.values():
+        panels += [_measured(entry, axis, title) for axis, title in AXES]
+    published = _published(entries)
+    return Drawn(
+        (*panels, published) if published.curves else tuple(panels),
+        "ELBO of held-out rows after so many decoder passes, and after so much CPU time, a row: the model's own "
+        "iterations, and refiners of each row's own q under the same decoder, each at the best of its rates. A pass is "
+        "the decoder and its gradient for one sample. The axes are logarithmic, so what costs nothing is not shown.",
+        columns=3 if published.curves else 2,
+    )
+
+
+def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str) -> CurvePanel:
+    curves = []
+    for number, (key, line) in enumerate(lines(entry).items()):
+        points = [point for point in line["points"] if point[axis] > 0]
+        curves.append(
+            Curve(
+                name(entry, key, line),
+                tuple(float(point[axis]) for point in points),
+                tuple(float(point["elbo"]) for point in points),
+                tuple(float(point["standard_error"]) for point in points),
+                number,
+                SHAPES[number % len(SHAPES)],
+            )
+        )
+    return CurvePanel(f"measured, by {axis}", title, "ELBO (nats)", tuple(curves), log_x=True)
+
+
+def _published(entries: Sequence[Entry]) -> CurvePanel:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for entry in entries:
+        value = published_value(entry.config.published.get("frontier.elbo"))
+        if isinstance(value, Value) and entry.config.point is not None and entry.config.point.passes > 0:
+            found.setdefault(entry.config.point.line, []).append((entry.config.point.passes, value.value))
+    curves = [
+        Curve(
+            line, tuple(at for at, _ in points), tuple(elbo for _, elbo in points), None, number,
+            SHAPES[number % len(SHAPES)], marked=True,
+        )
+        for number, (line, points) in enumerate((line, sorted(points)) for line, points in found.items())
+    ]  # fmt: skip
+    return CurvePanel("published", AXES[0][1], "ELBO (nats)", tuple(curves), log_x=True)

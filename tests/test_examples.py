@@ -16,11 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from closegap import spec
-from closegap.kinds import SPECS, SweepSpec
+from closegap.cli import datacheck
+from closegap.kinds import SPECS, CompareSpec, SweepSpec
+from closegap.pipeline import uses
 
 Run = Callable[..., list[dict[str, Any]]]
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FILES = sorted(EXAMPLES.glob("*.yaml"))
+PAPERS = sorted((EXAMPLES / "paper").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -28,6 +31,26 @@ def test_an_example_is_a_valid_spec_and_says_what_it_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert spec.parse(text)
+
+
+@pytest.mark.parametrize("scale", ["full", "small"])
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_an_experiment_of_a_paper_is_valid_at_both_scales_and_ends_with_a_comparison(
+    path: Path, scale: str
+) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert f"closegap run examples/paper/{path.name} --scale small" in text
+    *others, last = spec.parse(text, scale)
+    assert isinstance(last, CompareSpec)
+    assert last.comparison.scale == scale
+    needed = {name for job in [*others, last] for name in uses(job)}
+    assert {job.name for job in others} <= needed, "a job that nothing needs"
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
+def test_small_experiments_run_on_data_from_packages(path: Path) -> None:
+    assert datacheck.problems(spec.parse(path.read_text(encoding="utf-8"), "small")) == ()
 
 
 def test_there_is_one_of_each_kind_and_a_pipeline() -> None:

@@ -139,8 +139,9 @@ FACTORS = 64
 def add_outer(total: Tensor, delta: Tensor, h: Tensor, scale: float) -> None:
     """total += scale delta^T h, a weight's gradient: (O, I), (R, O), (R, I); in place."""
     if _plain(delta):
-        # oneDNN takes its second factor as it lies, but its first by rows: a copy that the faster product pays for.
-        total.add_(_product(delta.t().contiguous(), h.t(), None), alpha=scale)
+        # oneDNN takes its first factor by rows and its second either way, but a part of a wider tensor a thousand times
+        # slower: copies that the faster product pays for.
+        total.add_(_product(delta.t().contiguous(), h.contiguous().t(), None), alpha=scale)
     else:
         total.addmm_(delta.t(), h, alpha=scale)
 

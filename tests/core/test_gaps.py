@@ -22,6 +22,8 @@ from closegap_core.posterior import Posterior
 from closegap_core.validation import Batch
 
 ROWS = 8
+SHORT = {"optimal_elbo": 1, "approximation_gap": -1, "amortization_gap": 1}
+"""Figures that are wrong by what q* lacks, and in which direction."""
 
 
 def linear(width: int, latent: int, log_var: float) -> Model:
@@ -66,6 +68,17 @@ def truth(model: Model, x: Tensor, q: Posterior) -> dict[str, Tensor]:
     return {"log_evidence": evidence, "optimal_elbo": evidence - approximation, "elbo": evidence - kl}
 
 
+def near(model: Model, x: Tensor) -> Posterior:
+    """A q as an encoder might give it: means and variances off by a little."""
+    weight, bias = model.theta.views["decoder.1.0.weight"], model.theta.views["decoder.1.0.bias"]
+    variance = float(model.theta.views["likelihood.log_var"].exp())
+    precision = torch.eye(weight.shape[1], dtype=torch.float64) + weight.T @ weight / variance
+    mean = torch.linalg.solve(precision, weight.T @ (x - bias).T / variance).T
+    return Posterior(
+        mean + 0.2 * seeds.normal(tuple(mean.shape), torch.float64, 25), torch.full_like(mean, -2.5)
+    )
+
+
 def portion(model: Model, x: Tensor, q: Posterior) -> Portion:
     def some(rows: range) -> Batch:
         return Batch(rows.start, x[rows.start : rows.stop])
@@ -87,7 +100,9 @@ def report(model: Model, x: Tensor, q: Posterior, config: GapConfig, folder: Pat
     return gap_report(ledger, "test", config, certificate.summary(ledger) if certificate else None)
 
 
-@pytest.mark.parametrize(("width", "latent", "log_var"), [(6, 3, -0.5), (8, 4, -0.7), (12, 5, -1.0)])
+@pytest.mark.parametrize(
+    ("width", "latent", "log_var"), [(6, 3, -0.5), (8, 4, -0.7), (12, 5, -1.0), (16, 8, 0.0)]
+)
 def test_the_report_agrees_with_the_closed_form(
     width: int, latent: int, log_var: float, tmp_path: Path
 ) -> None:
@@ -95,13 +110,11 @@ def test_the_report_agrees_with_the_closed_form(
     x = model.generative.simulate(
         model.theta.views, seeds.normal((ROWS, latent), torch.float64, 23), seeds.generator(24)
     )
-    q = Posterior(
-        0.5 * seeds.normal((ROWS, latent), torch.float64, 25), torch.full((ROWS, latent), -2.5).double()
-    )
+    q = near(model, x)
     config = GapConfig(
         elbo_samples=10_000,
         importance_samples=20_000,
-        ais=AisConfig(chains=32, temperatures=800, leapfrogs=5),
+        ais=AisConfig(chains=48, temperatures=1200, leapfrogs=5),
         certificate_rows=8,
     )
     found, known = report(model, x, q, config, tmp_path), truth(model, x, q)
@@ -113,8 +126,10 @@ def test_the_report_agrees_with_the_closed_form(
     for name, value in expected.items():
         error = found[name]["estimator_error"]
         assert error < 0.05, name
-        # Adam's q* may stop a hundredth of a nat short.
-        assert abs(found[name]["value"] - value) < 4 * error + 0.01, name
+        # Where Adam's q* stops short, the report says by how much.
+        short = found["optimal_elbo"]["shortfall"]["value"] if name in SHORT else 0.0
+        assert abs(found[name]["value"] + SHORT.get(name, 0) * short - value) < 4 * error, name
+        assert abs(found[name]["value"] - value) < 0.05, name
     certificate = found["certificate"]
     assert (
         certificate["lower"]["value"]

@@ -16,10 +16,10 @@ import torch
 
 from closegap_core.config import FlowConfig, GapConfig
 from closegap_core.measure import optimum
-from closegap_core.measure.estimators import Estimates, Flowed, elbo, flow_bound, importance
+from closegap_core.measure.estimators import Estimates, Flowed, elbo, flow_bound, importance, shortfall
 from closegap_core.measure.evidence import Annealed, Certificate
 from closegap_core.measure.ledger import Ledger
-from closegap_core.measure.moments import Columns
+from closegap_core.measure.moments import Columns, Moments
 from closegap_core.measure.optimum import best_of
 from closegap_core.measure.stage import Found, Stage, counted
 from closegap_core.measure.subject import Portion
@@ -38,7 +38,7 @@ class Bounds(Stage):
         self.portion, self.config = portion, config
         self.name, self.rows = f"bounds.{portion.name}", _rows(portion, config)
         self.chunk = optimum.ROWS
-        self.cost = 2 * config.elbo_samples + config.importance_samples
+        self.cost = 4 * config.elbo_samples + config.importance_samples
 
     def measure(self, rows: range, found: Found) -> Generator[int, None, Columns]:
         portion, samples, words = self.portion, self.config.elbo_samples, (self.portion.seed, rows.start)
@@ -47,8 +47,15 @@ class Bounds(Stage):
             own = elbo(model, batch.x, portion.infer(batch), samples, *words)
             optimal = elbo(model, batch.x, best, samples, *words)
             yield 2 * samples
+            short = shortfall(model, batch.x, best, samples, *words)
+            yield 4 * samples
             weighted = importance(model, batch.x, best, self.config.importance_samples, *words)
-        return {**own.columns("elbo"), **optimal.columns("optimal"), **weighted.columns("iwae")}
+        return {
+            **own.columns("elbo"),
+            **optimal.columns("optimal"),
+            **weighted.columns("iwae"),
+            "shortfall": short,
+        }
 
 
 @final
@@ -93,13 +100,13 @@ def gap_report(
 ) -> dict[str, Any]:
     """The report of one part from what its stages found."""
     names = [f"{name}{ending}" for name in ("elbo", "optimal", "iwae") for ending in ("", "_variance")]
-    bounds = ledger.columns(f"bounds.{part}", *names)
+    bounds = ledger.columns(f"bounds.{part}", "shortfall", *names)
     amortized, optimal = Estimates.read(bounds, "elbo"), Estimates.read(bounds, "optimal")
     evidence = {"iwae": Estimates.read(bounds, "iwae")}
     if config.ais is not None:
         evidence["ais"] = Estimates.read(ledger.columns(f"ais.{part}", "ais", "ais_variance"), "ais")
     flow = _flowed(ledger, part) if config.flow else None
-    used = max(evidence, key=lambda name: float(evidence[name].value.mean()))
+    used = _better(evidence)
     converged = ledger.columns(f"optimum.{part}", "converged")["converged"][: len(optimal.value)]
     gaps = {
         "approximation_gap": evidence[used].minus(optimal).to_dict(),
@@ -115,6 +122,8 @@ def gap_report(
             **optimal.to_dict(),
             "converged": bool(converged.all()),
             "unfinished_rows": int((~converged).sum()),
+            # What q* lacks of the best member of its family: an estimate, in no other figure.
+            "shortfall": Moments.of(bounds["shortfall"]).to_dict(),
         },
         "optimal_flow_elbo": flow.to_dict() if flow else None,
         "log_evidence": {**evidence[used].to_dict(), "estimator": used}
@@ -123,6 +132,18 @@ def gap_report(
         "certificate": certificate,
     }
     return {**found, "verdict": of_gaps(found)}
+
+
+def _better(evidence: dict[str, Estimates]) -> str:
+    """Of lower bounds the higher; of those that differ by no more than their noise the one with less of it."""
+    figures = {name: estimates.to_dict() for name, estimates in evidence.items()}
+    highest = max(figures, key=lambda name: figures[name]["value"])
+
+    def close(name: str) -> bool:
+        apart = evidence[highest].minus(evidence[name]).to_dict()
+        return apart["value"] <= 2 * apart["estimator_error"]
+
+    return min(filter(close, figures), key=lambda name: figures[name]["estimator_error"])
 
 
 def _flowed(ledger: Ledger, part: str) -> Flowed:

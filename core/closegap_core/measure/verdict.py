@@ -8,6 +8,8 @@ from typing import Any
 
 TIGHT = 0.1
 """Nats between the two sides of the certificate up to which an estimator counts as tight."""
+SHORT = 0.05
+"""Nats that q* may lack before it is said."""
 SURE = 2.0
 """Standard errors beyond which a difference is said."""
 FEW_NATS = 0.1
@@ -25,6 +27,11 @@ def of_gaps(found: Figures) -> list[str]:
         said.append(
             f"q* of {unfinished} of {found['rows']} rows had not converged within optimum.max_steps: the amortization "
             "gap is at least what is shown"
+        )
+    short = found["optimal_elbo"]["shortfall"]
+    if short["value"] > max(SHORT, SURE * short["standard_error"]):
+        said.append(
+            f"q* is about {short['value']:.2f} nats short of the best: so much more is amortization gap"
         )
     if (flow := found["optimal_flow_elbo"]) and not flow["converged"]:
         said.append(

@@ -96,9 +96,12 @@ def certificate_of(model: Model, config: GapConfig, seed: int) -> Certificate | 
 
 
 def gap_report(
-    ledger: Ledger, part: str, config: GapConfig, certificate: dict[str, Any] | None
+    ledger: Ledger, part: str, config: GapConfig, certificate: dict[str, Any] | None, richer: bool = False
 ) -> dict[str, Any]:
-    """The report of one part from what its stages found."""
+    """The report of one part from what its stages found.
+
+    richer: whether the model's own q is a flow; its best is the row's own flow, where one was fitted.
+    """
     names = [f"{name}{ending}" for name in ("elbo", "optimal", "iwae") for ending in ("", "_variance")]
     bounds = ledger.columns(f"bounds.{part}", "shortfall", *names)
     amortized, optimal = Estimates.read(bounds, "elbo"), Estimates.read(bounds, "optimal")
@@ -108,9 +111,12 @@ def gap_report(
     flow = _flowed(ledger, part) if config.flow else None
     used = _better(evidence)
     converged = ledger.columns(f"optimum.{part}", "converged")["converged"][: len(optimal.value)]
+    family = "auxiliary_flow" if richer and flow else "gaussian"
+    best = flow.bound if richer and flow else optimal
     gaps = {
-        "approximation_gap": evidence[used].minus(optimal).to_dict(),
-        "amortization_gap": optimal.minus(amortized).to_dict(),
+        "family": family,
+        "approximation_gap": evidence[used].minus(best).to_dict(),
+        "amortization_gap": best.minus(amortized).to_dict(),
         "inference_gap": evidence[used].minus(amortized).to_dict(),
         "flow_gain": flow.bound.minus(optimal).to_dict() if flow else None,
         "flow_approximation_gap": evidence[used].minus(flow.bound).to_dict() if flow else None,

@@ -52,6 +52,7 @@ class Iterations(Stage):
         self.curve_cost = 3 * (self.last + 1) * self.samples
         self.cost = self.curve_cost + self.importance_samples
 
+    @torch.no_grad()
     def measure(self, rows: range, found: Found) -> Generator[int, None, Columns]:
         batch = self.subject.batch(self.part, rows)
         walk = [self._reached(batch, t, q) for t, q in enumerate(self.subject.posteriors(batch, self.last))]
@@ -64,6 +65,7 @@ class Iterations(Stage):
             "kl": reported.bound.kl,
             "after": walk[-1].bound.elbo - reported.bound.elbo,
             "iwae": self._iwae(batch, reported.q),
+            "posterior_mean": reported.q.mean,
             **self._of_gaussian(batch, walk, reported.q),
         }
         _check(columns["elbo_by_iteration"], columns["iwae"], rows.start)
@@ -78,8 +80,7 @@ class Iterations(Stage):
         if not self.gaussian:
             return Reached(q, bound, None)
         theta, count = self.model.theta.views, noise.shape[0]
-        with torch.no_grad():
-            signals = self.model.generative.signals(TORCH, theta, batch.x, q, noise, count, GRADIENT_ONLY)
+        signals = self.model.generative.signals(TORCH, theta, batch.x, q, noise, count, GRADIENT_ONLY)
         if signals.gradient is None:
             raise TypeError("the gradient of the ELBO was not computed")
         mean, log_var = (part.abs().mean(-1) for part in signals.gradient)
@@ -96,7 +97,6 @@ class Iterations(Stage):
         return {
             "gradient_mean": torch.stack([mean for mean, _ in gradients], -1),
             "gradient_log_var": torch.stack([log_var for _, log_var in gradients], -1),
-            "posterior_mean": q.mean,
             "kl_by_dimension": kl,
             "kl_by_level": torch.stack([level.sum(-1) for level in levels], -1),
         }
@@ -133,19 +133,16 @@ class Iterations(Stage):
         }
 
     def _latent(self, found: dict[str, Moments]) -> dict[str, Any]:
-        """What the dimensions of z carry; None where q is no diagonal Gaussian."""
-        if not self.gaussian:
-            names = ("active_units", "kl_by_dimension", "kl_by_level", "gradient_by_iteration")
-            return dict.fromkeys(names)
+        """What the dimensions of z carry; KL by dimension and gradients only of a diagonal Gaussian."""
         variance, latents = found["posterior_mean"].variance, self.model.generative.hierarchy.latents
+        units = {"count": int((variance > ACTIVE).sum()), "threshold": ACTIVE, "variance": variance.tolist()}
+        if not self.gaussian:
+            names = ("kl_by_dimension", "kl_by_level", "gradient_by_iteration")
+            return {"active_units": units, **dict.fromkeys(names)}
         levels = np.split(variance, np.cumsum(latents)[:-1])
         gradients = zip(found["gradient_mean"].mean, found["gradient_log_var"].mean, strict=True)
         return {
-            "active_units": {
-                "count": int((variance > ACTIVE).sum()),
-                "threshold": ACTIVE,
-                "variance": variance.tolist(),
-            },
+            "active_units": units,
             "kl_by_dimension": found["kl_by_dimension"].mean.tolist(),
             "kl_by_level": [
                 {

@@ -77,7 +77,8 @@ class Plan(NamedTuple):
         if gaps is None:
             return None
         certificate = None if self.certificate is None else self.certificate.summary(ledger)
-        return {part: gap_report(ledger, part, gaps, certificate) for part in gaps.parts}
+        richer = self.subject.model.method.auxiliary > 0
+        return {part: gap_report(ledger, part, gaps, certificate, richer) for part in gaps.parts}
 
 
 def _parts(evaluation: EvaluationConfig) -> dict[str, int]:

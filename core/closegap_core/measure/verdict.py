@@ -70,9 +70,7 @@ def of_evaluation(found: Figures) -> list[str]:
 
 
 def _of_units(found: Figures) -> list[str]:
-    units, levels = found["active_units"], found["kl_by_level"]
-    if units is None:
-        return []
+    units, levels = found["active_units"], found["kl_by_level"] or ()
     count, total = units["count"], len(units["variance"])
     if not count:
         return ["posterior collapse: no dimension of z depends on x"]

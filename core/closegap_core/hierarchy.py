@@ -29,6 +29,14 @@ class Descent(NamedTuple):
     tapes: tuple[list[Tape], ...]
 
 
+class Below(NamedTuple):
+    """What one level's network gives the level below it: prior, deterministic units where it has them, tapes."""
+
+    prior: Prior
+    units: Value | None
+    tapes: list[Tape]
+
+
 class Ascent(NamedTuple):
     """Gradients of log-likelihood minus weighted KL: d z (S, B, Z_l) by level, network deltas."""
 
@@ -85,10 +93,9 @@ class Hierarchy:
         priors: list[Prior | None] = [None] * self.depth
         tapes: list[list[Tape]] = [[]] * self.depth
         for level in range(self.depth - 1, 0, -1):
-            heads, tapes[level] = self.networks[level].forward(
-                ops, theta, self._input(ops, level, parts, units)
+            priors[level - 1], units[level - 1], tapes[level] = self.below(
+                ops, theta, level, parts, units, count
             )
-            priors[level - 1], units[level - 1] = self._read(ops, theta, level - 1, heads, count)
         out, tapes[0] = self.networks[0].forward(ops, theta, self._input(ops, 0, parts, units))
         return Descent(tuple(priors), ops.samples(out, count), tuple(tapes))
 
@@ -102,12 +109,24 @@ class Hierarchy:
         log_vars: list[Value] = list(means)
         units: list[Value | None] = [None] * self.depth
         for level in range(self.depth - 1, 0, -1):
-            heads, _ = self.networks[level].forward(ops, theta, self._input(ops, level, parts, units))
-            prior, units[level - 1] = self._read(ops, theta, level - 1, heads, count)
+            prior, units[level - 1], _ = self.below(ops, theta, level, parts, units, count)
             below = level - 1
             parts[below] = prior.mean + ops.exp(prior.log_var * 0.5) * etas[below]
             means[below], log_vars[below] = prior.mean, prior.log_var + means[below]
         return ops.concat(parts), Posterior(ops.concat(means), ops.concat(log_vars))
+
+    def below(
+        self,
+        ops: Ops,
+        theta: Mapping[str, Value],
+        level: int,
+        parts: Sequence[Value],
+        units: Sequence[Value | None],
+        count: int,
+    ) -> Below:
+        """One step down from `level`; parts and units: by levels, (S = count, B, ·), read from `level` up."""
+        heads, tapes = self.networks[level].forward(ops, theta, self._input(ops, level, parts, units))
+        return Below(*self._read(ops, theta, level - 1, heads, count), tapes)
 
     def _input(self, ops: Ops, level: int, parts: Sequence[Value], units: Sequence[Value | None]) -> Value:
         last = self.depth if self.skip else level + 1

@@ -44,6 +44,7 @@ def digits(likelihood: Any) -> Dataset:
 
 
 def _config(likelihood: Any = "bernoulli", decoder: Any = None, **inference: Any) -> TrainConfig:
+    inference = {"method": "iterative", "iterations": 3, "encoder": {"hidden": [20, 16]}} | inference
     return TrainConfig.model_validate(
         {
             "data": {"source": "digits", "split": {"train": 64, "valid": 260, "test": 64}},
@@ -51,8 +52,7 @@ def _config(likelihood: Any = "bernoulli", decoder: Any = None, **inference: Any
                 "likelihood": likelihood,
                 "levels": [{"latent": LATENT, "decoder": decoder or {"hidden": [24, 16]}}],
             },
-            "inference": {"method": "iterative", "iterations": 3, "encoder": {"hidden": [20, 16]}}
-            | inference,
+            "inference": {name: value for name, value in inference.items() if value is not None},
         }
     )
 
@@ -99,6 +99,8 @@ def exported(tmp_path: Path, config: TrainConfig, steps: int = 15, **fields: Any
 
 
 CONVOLUTION: dict[str, Any] = {"kind": "convolution", "channels": [4, 6], "hidden": [16]}
+LADDER: dict[str, Any] = {"method": "ladder", "encoder": {"hidden": [20, 16]}}
+ALONE: dict[str, Any] = {**LADDER, "iterations": None}
 FAMILY = {
     "default": _config(),
     "standard": TrainConfig.model_validate(
@@ -136,6 +138,9 @@ FAMILY = {
     "two levels": _levels(),
     "skip": _levels(skip=True, encode=["data", "gradient", "error"]),
     "started levels": _levels(start={"method": "standard", "encoder": {"hidden": [12]}}),
+    "ladder": _levels(**ALONE),
+    "ladder with skip": _levels(skip=True, prior_variance="learned", **ALONE),
+    "started by a ladder": _levels(start=LADDER, encode=["data", "error", "estimate"]),
     "learned variance": _levels(prior_variance="learned"),
 }
 
@@ -145,7 +150,7 @@ def test_every_method_and_network_passes_the_gate(name: str, tmp_path: Path) -> 
     config = FAMILY[name]
     out = exported(tmp_path, config, rows=256)
     parity = json.loads((out / "parity.json").read_text())
-    wanted = [1] if name == "standard" else [0, 1, 3, 6]
+    wanted = [1] if name in ("standard", "ladder", "ladder with skip") else [0, 1, 3, 6]
     assert parity["iterations"] == wanted
     assert parity["checks"]["run again"] == {"bitwise": True}
     for count in wanted:

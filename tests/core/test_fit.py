@@ -33,6 +33,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "encoder": {"hidden": [8], "connection": "highway"},
     },
     "sampled": {"method": "iterative", "samples": 4, "iterations": 2, "encoder": {"hidden": [8]}},
+    "ladder": {"method": "ladder", "encoder": {"hidden": [8]}},
     "svi": {"method": "svi", "iterations": 3},
     "started": {"method": "iterative", "iterations": 2, "start": START, "encoder": {"hidden": [8]}},
     "hybrid": {"method": "hybrid", "iterations": 3, "start": START, "refiner": "natural"},
@@ -47,6 +48,8 @@ METHODS: dict[str, dict[str, Any]] = {
         "encoder": {"hidden": [8]},
     },
 }
+LEVEL = [{"latent": 3, "decoder": {"hidden": [8]}}]
+LEVELS = {"ladder": [{"latent": 2, "units": 2, "decoder": {"hidden": [8]}}, *LEVEL]}
 OPTIONS: dict[str, Any] = {"kl_warmup": 1.5, "free_bits": 0.05, "encoder_steps": 2, "model_samples": 0.5}
 
 
@@ -54,7 +57,7 @@ def config(method: str = "iterative", **training: Any) -> TrainConfig:
     return TrainConfig.model_validate(
         {
             "data": {"source": "digits"},
-            "model": {"likelihood": "bernoulli", "levels": [{"latent": 3, "decoder": {"hidden": [8]}}]},
+            "model": {"likelihood": "bernoulli", "levels": LEVELS.get(method, LEVEL)},
             "inference": METHODS[method],
             "training": {"epochs": 3, "batch_size": 16, "learning_rate": 5e-3, "seed": 5, **training},
         }

@@ -21,6 +21,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "error": {"method": "iterative", "iterations": 3, "encode": ["data", "error"]},
     "data": {"method": "iterative", "iterations": 3, "encode": ["data", "estimate"]},
     "ascent": {"method": "iterative", "iterations": 3, "encode": ["data"], "update": "learned_sgd"},
+    "ladder": {"method": "ladder"},
     "started": {"method": "iterative", "iterations": 3, "start": "standard"},
     "svi": {"method": "svi", "iterations": 3},
     "hybrid": {"method": "hybrid", "iterations": 3},
@@ -32,7 +33,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "hybrid started": {
         "method": "hybrid",
         "iterations": 2,
-        "start": {"method": "iterative", "iterations": 2, "start": "standard", "encode": ["data"]},
+        "start": {"method": "iterative", "iterations": 2, "start": "ladder", "encode": ["data"]},
     },
     "semi_amortized": {"method": "semi_amortized", "iterations": 3, "refiner": "natural"},
 }

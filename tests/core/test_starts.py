@@ -28,7 +28,10 @@ from tests.core.test_step import (
 )
 
 NETWORK = {"hidden": [6]}
-STARTS: dict[str, Any] = {"standard": {"method": "standard", "encoder": NETWORK}}
+STARTS: dict[str, Any] = {
+    "standard": {"method": "standard", "encoder": NETWORK},
+    "ladder": {"method": "ladder", "encoder": {"hidden": [6, 5], "connection": "highway"}},
+}
 ITERATIVE: dict[str, Any] = {"method": "iterative", "iterations": 2, "encoder": NETWORK}
 LEVELS = {"single": None, **HIERARCHIES}
 
@@ -146,13 +149,16 @@ def test_a_refiner_goes_on_where_iterations_end(levels: str, start: str | None) 
     assert not torch.allclose(hybrid.theta.grad, alone.theta.grad)
 
 
-@pytest.mark.parametrize("start", [*STARTS, "iterative", "iterative after standard"])
+@pytest.mark.parametrize(
+    "start", [*STARTS, "iterative", "iterative after standard", "iterative after ladder"]
+)
 @pytest.mark.parametrize("levels", LEVELS)
 def test_a_semi_amortized_step_differentiates_every_start(levels: str, start: str) -> None:
     inner = {
         **STARTS,
         "iterative": ITERATIVE,
         "iterative after standard": ITERATIVE | {"start": STARTS["standard"]},
+        "iterative after ladder": ITERATIVE | {"start": STARTS["ladder"]},
     }[start]
     refiner = {"kind": "momentum", "learning_rate": 0.05}
     model = make(

@@ -29,6 +29,8 @@ from closegap_core.config.inference import HybridConfig as HybridConfig
 from closegap_core.config.inference import InferenceConfig as InferenceConfig
 from closegap_core.config.inference import IterativeConfig as IterativeConfig
 from closegap_core.config.inference import IterativeStart as IterativeStart
+from closegap_core.config.inference import LadderConfig as LadderConfig
+from closegap_core.config.inference import LadderStart as LadderStart
 from closegap_core.config.inference import Refiner as Refiner
 from closegap_core.config.inference import RefinerConfig as RefinerConfig
 from closegap_core.config.inference import Samples as Samples

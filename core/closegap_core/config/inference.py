@@ -44,7 +44,19 @@ class StandardConfig(StandardStart):
     samples: Samples = 1
 
 
-OnePassStart = Annotated[StandardStart, named("method")]
+class LadderStart(EncoderConfig):
+    """A pass up for what the data say of each level, and a pass down that meets its prior (Sønderby et al. 2016)."""
+
+    method: Literal["ladder"] = "ladder"
+
+
+class LadderConfig(LadderStart):
+    """The ladder encoder by itself."""
+
+    samples: Samples = 1
+
+
+OnePassStart = Annotated[StandardStart | LadderStart, Field(discriminator="method"), named("method")]
 
 
 class IterativeStart(EncoderConfig):
@@ -157,7 +169,7 @@ class SviConfig(RefinedConfig):
 
 
 AnyStart = Annotated[
-    StandardStart | IterativeStart,
+    StandardStart | LadderStart | IterativeStart,
     Field(discriminator="method", description="The encoder whose last q the refiner starts from."),
     named("method"),
 ]
@@ -204,7 +216,13 @@ class AuxiliaryFlowConfig(Config):
 
 
 InferenceConfig = Annotated[
-    StandardConfig | IterativeConfig | SviConfig | HybridConfig | SemiAmortizedConfig | AuxiliaryFlowConfig,
+    StandardConfig
+    | LadderConfig
+    | IterativeConfig
+    | SviConfig
+    | HybridConfig
+    | SemiAmortizedConfig
+    | AuxiliaryFlowConfig,
     Field(discriminator="method"),
     named("method"),
 ]

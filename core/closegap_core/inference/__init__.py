@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from closegap_core.config import IterativeStart, StandardStart
+from closegap_core.config import IterativeStart, LadderStart, StandardStart
 from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.amortized import Amortized
 from closegap_core.inference.base import InferenceMethod
 from closegap_core.inference.flow import Flow
 from closegap_core.inference.hybrid import Hybrid, SemiAmortized
+from closegap_core.inference.ladder import Ladder
 from closegap_core.inference.one_pass import OnePass
 from closegap_core.inference.standard import Standard
 from closegap_core.inference.start import Prior, Start
@@ -26,10 +27,13 @@ Build = Callable[[Any, Hierarchy, Inputs, str], InferenceMethod]
 
 STARTS: dict[str, Callable[[Any, Hierarchy, Inputs, str], Start]] = {
     "standard": Standard,
+    "ladder": Ladder,
 }
 
 
-def _one_pass(config: StandardStart, hierarchy: Hierarchy, inputs: Inputs, prefix: str) -> InferenceMethod:
+def _one_pass(
+    config: StandardStart | LadderStart, hierarchy: Hierarchy, inputs: Inputs, prefix: str
+) -> InferenceMethod:
     return OnePass(STARTS[config.method](config, hierarchy, inputs, prefix), hierarchy)
 
 

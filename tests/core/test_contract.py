@@ -57,7 +57,7 @@ WIDTH, ROWS, SAMPLES = math.prod(SHAPE), 3, 2
 END = 9.0
 """Epochs done, after which no schedule changes any more."""
 EXPORTED = ("standard", "iterative")
-THROUGH = ("semi_amortized",)
+THROUGH = ("semi_amortized", "ladder")
 """Methods whose theta learns through inference too."""
 
 

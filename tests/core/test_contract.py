@@ -56,7 +56,7 @@ from tests.core.combinations import (
 WIDTH, ROWS, SAMPLES = math.prod(SHAPE), 3, 2
 END = 9.0
 """Epochs done, after which no schedule changes any more."""
-EXPORTED = ("standard", "iterative")
+EXPORTED = ("standard", "ladder", "iterative")
 THROUGH = ("semi_amortized", "ladder")
 """Methods whose theta learns through inference too."""
 

@@ -64,12 +64,13 @@ def exported(model: Model) -> Amortized | OnePass:
     if model.method.auxiliary:
         raise ExportError(
             f"inference method {model.config.inference.method!r} gives no diagonal Gaussian that a file could hold; "
-            "accepted: standard, iterative"
+            "accepted: standard, ladder, iterative"
         )
     if not isinstance(model.method, Amortized | OnePass):
         name = model.config.inference.method
         raise ExportError(
-            f"inference method {name!r} is more than an encoder and cannot be exported; accepted: standard, iterative"
+            f"inference method {name!r} is more than an encoder and cannot be exported; "
+            "accepted: standard, ladder, iterative"
         )
     return model.method
 

@@ -95,12 +95,13 @@ class Model:
         objective: Objective = ELBO,
         iterations: int | None = None,
         step: Callable[[], None] | None = None,
+        alone: bool = False,
     ) -> Bound:
         """Add scale * the ascent directions for rows x to theta.grad and phi.grad; the bound at the last q.
 
         The other arguments are those of `Lesson`.
         """
-        grads, lesson = (self.theta.grads, self.phi.grads), Lesson(scale, objective, iterations, step)
+        grads, lesson = (self.theta.grads, self.phi.grads), Lesson(scale, objective, iterations, step, alone)
         return self.method.learn(self.generative, self.theta.views, self.phi.views, grads, x, noise, lesson)
 
     def simulate(self, rows: int, *words: int) -> tuple[Tensor, Tensor]:

@@ -101,6 +101,7 @@ class Run:
             objective,
             iterations,
             self._ascend_online if online else None,
+            alone=extra > 0,
         )
 
     def _teach_simulated(
@@ -114,6 +115,7 @@ class Run:
             self.config.training.model_samples / count,
             objective,
             iterations,
+            alone=True,
         )
         self.model.theta.grad.zero_()
 

@@ -462,6 +462,15 @@ def test_a_hybrid_step_teaches_the_encoder_at_its_own_output() -> None:
     torch.testing.assert_close(hybrid.phi.grad, standard.phi.grad, rtol=1e-12, atol=1e-14)
     assert float((after - before).mean()) > 0
     assert not torch.allclose(hybrid.theta.grad, standard.theta.grad)
+    # Where the encoder learns alone the refiner has nothing to do.
+    with_theta = hybrid.phi.grad.clone()
+    for flat in (hybrid.theta, hybrid.phi):
+        flat.grad.zero_()
+    asked: list[int] = []
+    hybrid.learn(x, lambda t: asked.append(t) or noise(t), 1.0 / ROWS, alone=True)
+    assert torch.equal(hybrid.phi.grad, with_theta)
+    assert not hybrid.theta.grad.any()
+    assert max(asked) == 1
 
 
 @pytest.mark.parametrize("hierarchy", ["single", *HIERARCHIES])

@@ -34,13 +34,15 @@ class Lesson(NamedTuple):
 
     scale: one over the number of rows of the whole batch, over all ranks; iterations: T of this step, absent: as
     configured; step: called with each iteration's gradient in phi's, makes an optimizer step of phi and clears it;
-    absent: phi's gradient is the mean over iterations.
+    absent: phi's gradient is the mean over iterations; alone: phi learns alone, and what only theta needs may be left
+    out, its gradient and the bound where it would learn.
     """
 
     scale: float
     objective: Objective = ELBO
     iterations: int | None = None
     step: Callable[[], None] | None = None
+    alone: bool = False
 
 
 class InferenceMethod(ABC):

@@ -86,7 +86,10 @@ class Hybrid(Refined):
         lesson: Lesson,
     ) -> Bound:
         unused = {name: torch.zeros_like(grad) for name, grad in grads[0].items()}
-        self.start.learn(generative, theta, phi, (unused, grads[1]), x, noise, lesson)
+        alone = lesson._replace(alone=True)
+        proposed = self.start.learn(generative, theta, phi, (unused, grads[1]), x, noise, alone)
+        if lesson.alone:
+            return proposed
         walk = self.walk(generative, theta, phi, x, noise, lesson.objective)
         *_, q = itertools.islice(walk, self.iterations + 1)
         last, scale = noise(self.draws), lesson.scale

@@ -17,13 +17,14 @@ import torch
 from closegap_core import checkpoint
 from closegap_core.config import TrainConfig, canonical
 from closegap_core.data import Dataset
+from closegap_core.durable import file_digest
 from closegap_core.errors import CheckpointError, ConfigError, NumericalError
 from closegap_core.group import SINGLE, Group
 from closegap_core.model import Model
 from closegap_core.parameters import CPU
 from closegap_core.progress import Pace, Progress
 from closegap_core.run import Run
-from closegap_core.trained import write_trained
+from closegap_core.trained import read_trained, write_trained
 
 
 class EpochMetrics(NamedTuple):
@@ -64,38 +65,42 @@ def fit(
     group: Group = SINGLE,
     stop: Callable[[], bool] = never,
     device: torch.device = CPU,
+    decoder: Path | None = None,
 ) -> Iterator[Progress | EpochMetrics | Stopped]:
     """Train, from the newest checkpoint under `checkpoints` if there is one; rank 0 writes new ones there.
 
-    `stop` is asked after every step by every rank, so it must be cheap. Raises ConfigError (batch larger than the
-    data, a GPU that is not there), CheckpointError (damaged, or of another configuration or data), NumericalError
-    (a gradient is not finite: the newest checkpoint is from before), OSError (disk full).
+    `stop` is asked after every step by every rank, so it must be cheap. decoder: folder of a trained model whose theta
+    is kept as it is, so that only phi learns. Raises ConfigError (batch larger than the data, a GPU that is not there,
+    a decoder of another generative model), CheckpointError (damaged, or of another configuration, data or decoder),
+    NumericalError (a gradient is not finite: the newest checkpoint is from before), OSError (disk full).
     """
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "a GPU was asked for, but torch sees none here; install torch with CUDA, or ask for 0 GPUs"
         )
     torch.set_num_threads(config.training.threads)
-    run = _resume(config, dataset, checkpoints, group, device)
+    run = _resume(config, dataset, checkpoints, group, device, decoder)
     pace = Pace(run.total, "step", run.step)
     while run.step < run.total:
         run.learn()
         if (due := pace.due(run.step)) is not None:
             yield due
         if run.step % run.steps_per_epoch == 0:
-            yield _close_epoch(run, checkpoints)
+            yield _close_epoch(run, checkpoints, decoder)
         if run.step < run.total and group.any(stop()):
-            _save(run, checkpoints)
+            _save(run, checkpoints, decoder)
             yield Stopped(run.step)
             return
 
 
-def finish(config: TrainConfig, dataset: Dataset, checkpoints: Path, folder: Path) -> dict[str, Any]:
+def finish(
+    config: TrainConfig, dataset: Dataset, checkpoints: Path, folder: Path, decoder: Path | None = None
+) -> dict[str, Any]:
     """Write the trained model of a finished run into `folder` (unsealed); returns its summary.
 
     Raises CheckpointError when the run is not finished.
     """
-    run = _resume(config, dataset, checkpoints, SINGLE, CPU)
+    run = _resume(config, dataset, checkpoints, SINGLE, CPU, decoder)
     if run.step < run.total:
         raise CheckpointError(f"training under {checkpoints} stands at step {run.step} of {run.total}")
     if config.training.keep == "best":
@@ -113,24 +118,30 @@ def finish(config: TrainConfig, dataset: Dataset, checkpoints: Path, folder: Pat
     return summary
 
 
-def _close_epoch(run: Run, checkpoints: Path) -> EpochMetrics:
+def _close_epoch(run: Run, checkpoints: Path, decoder: Path | None) -> EpochMetrics:
     metrics = run.close_epoch()
     every = run.config.training.checkpoint_every
     if run.step == run.total or len(run.history) % every == 0:
-        _save(run, checkpoints)
+        _save(run, checkpoints, decoder)
     return EpochMetrics(**metrics)
 
 
-def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
+def _identity(config: TrainConfig, dataset: Dataset, decoder: Path | None) -> dict[str, str]:
     # How often and on how many threads one saves does not change what is learned.
     value = config.model_dump(mode="json")
     for field in ("checkpoint_every", "threads"):
         del value["training"][field]
-    return {"config": hashlib.sha256(canonical(value).encode()).hexdigest(), "data": dataset.digest}
+    kept = {} if decoder is None else {"decoder": file_digest(decoder / "weights.safetensors")}
+    return {"config": hashlib.sha256(canonical(value).encode()).hexdigest(), "data": dataset.digest, **kept}
 
 
 def _resume(
-    config: TrainConfig, dataset: Dataset, checkpoints: Path, group: Group, device: torch.device
+    config: TrainConfig,
+    dataset: Dataset,
+    checkpoints: Path,
+    group: Group,
+    device: torch.device,
+    decoder: Path | None,
 ) -> Run:
     rows = dataset.train.rows.shape[0]
     if config.training.batch_size > rows:
@@ -139,12 +150,14 @@ def _resume(
             f"give at most {rows}"
         )
     model = Model(config, dataset.train.rows.shape[1], device=device, shape=dataset.shape)
-    run = Run(model, dataset, group)
+    if decoder is not None:
+        _take_decoder(model, decoder)
+    run = Run(model, dataset, group, frozen=decoder is not None)
     found = checkpoint.newest(checkpoints)
     if found is None:
         return run
-    for what, digest in _identity(config, dataset).items():
-        if found.state[what] != digest:
+    for what, digest in _identity(config, dataset, decoder).items():
+        if found.state.get(what) != digest:
             raise CheckpointError(
                 f"the checkpoint under {checkpoints} is of another {what}: remove it or undo the change"
             )
@@ -152,12 +165,23 @@ def _resume(
     return run
 
 
-def _save(run: Run, checkpoints: Path) -> None:
+def _take_decoder(model: Model, folder: Path) -> None:
+    """The theta of a trained model in place of the one that was drawn. Raises ConfigError, BundleError."""
+    trained = read_trained(folder, model.dtype)
+    if (trained.config.model, trained.model.width) != (model.config.model, model.width):
+        raise ConfigError(
+            f"the decoder's generative model is not the one to be trained: it has {canonical(trained.config.model)} of "
+            f"{trained.model.width} values a row, this training {canonical(model.config.model)} of {model.width}"
+        )
+    model.theta.data.copy_(trained.model.theta.data)
+
+
+def _save(run: Run, checkpoints: Path, decoder: Path | None) -> None:
     if not all(bool(flat.data.isfinite().all()) for flat in (run.model.theta, run.model.phi)):
         raise NumericalError(
             f"a weight is not finite after step {run.step}; the newest checkpoint is from before"
         )
     state = run.state()  # sums over ranks: every rank takes part
     if run.group.rank == 0:
-        saved = state._replace(state={**state.state, **_identity(run.model.config, run.dataset)})
+        saved = state._replace(state={**state.state, **_identity(run.model.config, run.dataset, decoder)})
         checkpoint.save(checkpoints, run.step, saved)

@@ -41,7 +41,9 @@ class Best(NamedTuple):
 class Run:
     """One rank's view of a training run; every rank holds equal weights at every step."""
 
-    def __init__(self, model: Model, dataset: Dataset, group: Group) -> None:
+    def __init__(self, model: Model, dataset: Dataset, group: Group, frozen: bool = False) -> None:
+        """frozen: theta stays as it is, only phi learns."""
+        self.frozen = frozen
         self.model, self.dataset, self.group, self.config = model, dataset, group, model.config
         training = model.config.training
         self.feed = Feed(self.config, dataset)
@@ -75,7 +77,7 @@ class Run:
         bound = self._teach(x, mine, count, online)
         if bound is not None:
             self.sums += torch.stack([bound.log_likelihood.double().sum(), bound.kl.double().sum()])
-        self._ascend({"theta": self.model.theta, **after}, bound)
+        self._ascend(after if self.frozen else {"theta": self.model.theta, **after}, bound)
         self.step += 1
 
     def _teach(self, x: Tensor, mine: slice, count: int, online: bool, extra: int = 0) -> Bound | None:

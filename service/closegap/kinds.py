@@ -106,8 +106,20 @@ class TrainSpec(JobSpec):
     model: ModelConfig
     inference: InferenceConfig
     training: TrainingConfig = TrainingConfig()
+    decoder: ModelRef | None = Field(
+        None,
+        description="A trained model of the same `model`, whose decoder is kept: only the encoder learns.",
+    )
     resources: TrainResources = TrainResources()
     register_as: Name | None = Field(None, alias="register", description="Name in the model registry.")
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> TrainSpec:
+        if self.decoder is not None and self.inference.method == "svi":
+            raise ValueError(
+                "inference method svi has no encoder: with a decoder that is kept nothing would learn"
+            )
+        return self
 
     @property
     def config(self) -> TrainConfig:

@@ -251,6 +251,46 @@ def test_a_run_on_the_importance_weighted_bound_goes_on_exactly_and_keeps_its_be
     assert summary["kept_epoch"] == 1 + bounds.index(max(bounds))
 
 
+@pytest.fixture
+def trained(dataset: Dataset, tmp_path: Path) -> Path:
+    """A trained standard model's folder."""
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    run(config("standard"), dataset, tmp_path / "first")
+    finish(config("standard"), dataset, tmp_path / "first", folder)
+    return folder
+
+
+@pytest.mark.parametrize("method", ["standard", "online", "flow"])
+def test_an_encoder_learns_for_a_decoder_that_is_kept(
+    method: str, dataset: Dataset, trained: Path, tmp_path: Path
+) -> None:
+    kept = read_trained(trained).model.theta.data
+    drawn = Model(config(method), 12).phi.data
+    list(fit(config(method), dataset, tmp_path / "whole", decoder=trained))
+    asked = iter(range(1, 100))
+    list(fit(config(method), dataset, tmp_path / "parts", stop=lambda: next(asked) == 7, decoder=trained))
+    list(fit(config(method), dataset, tmp_path / "parts", decoder=trained))
+    found = weights(tmp_path / "parts")
+    assert_equal(found, weights(tmp_path / "whole"))
+    assert torch.equal(found["theta"], kept)
+    assert not torch.equal(found["phi"], drawn)
+    (tmp_path / "m").mkdir()
+    finish(config(method), dataset, tmp_path / "parts", tmp_path / "m", decoder=trained)
+    assert torch.equal(read_trained(tmp_path / "m").model.theta.data, kept)
+
+
+def test_a_decoder_of_another_model_is_refused(dataset: Dataset, trained: Path, tmp_path: Path) -> None:
+    other = config("standard")
+    levels = (other.model.levels[0].model_copy(update={"latent": 4}),)
+    other = other.model_copy(update={"model": other.model.model_copy(update={"levels": levels})})
+    with pytest.raises(ConfigError, match="the decoder's generative model is not the one to be trained"):
+        list(fit(other, dataset, tmp_path / "c", decoder=trained))
+    list(fit(config("standard"), dataset, tmp_path / "c"))
+    with pytest.raises(CheckpointError, match="of another decoder"):
+        list(fit(config("standard"), dataset, tmp_path / "c", decoder=trained))
+
+
 def test_an_unfinished_run_cannot_be_finished(dataset: Dataset, tmp_path: Path) -> None:
     run(config(), dataset, tmp_path, stop_at=3)
     with pytest.raises(CheckpointError, match="step 3 of 15"):

@@ -9,7 +9,7 @@ from closegap.kinds import TrainSpec
 from closegap_core.config import TrainConfig
 from closegap_core.data import load
 from closegap_workers.channel import Channel
-from closegap_workers.runners.runner import Context, Product, Result, Runner, Task
+from closegap_workers.runners.runner import Context, Product, Result, Runner, Task, model_task
 
 if TYPE_CHECKING:
     from closegap_core.group import Group
@@ -22,8 +22,13 @@ class TrainRunner(Runner):
     kind = "train"
 
     def task(self, context: Context) -> Task:
-        assert isinstance(context.spec, TrainSpec)
-        return train_task(context, context.spec.config, context.work / "checkpoints", context.stage())
+        spec = context.spec
+        assert isinstance(spec, TrainSpec)
+        task = train_task(context, spec.config, context.work / "checkpoints", context.stage())
+        if spec.decoder is None:
+            return task
+        _, model = model_task(context, spec.decoder)
+        return {**task, "decoder": model["model"], "decoder_digest": model["digest"]}
 
     def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
         # Imported where the work is: the attempt itself starts sooner without torch.
@@ -33,14 +38,15 @@ class TrainRunner(Runner):
 
         config = TrainConfig.model_validate(task["config"])
         dataset = load(config.data, config.model.likelihood.kind, [Path(root) for root in task["roots"]])
-        checkpoints = Path(task["checkpoints"])
-        for event in fit(config, dataset, checkpoints, group, channel.stopped, torch.device(task["device"])):
+        checkpoints, decoder = Path(task["checkpoints"]), Path(task["decoder"]) if "decoder" in task else None
+        device = torch.device(task["device"])
+        for event in fit(config, dataset, checkpoints, group, channel.stopped, device, decoder):
             if isinstance(event, Stopped):
                 return None
             channel.put(event.to_dict())
         if group.rank > 0:
             return {}
-        summary = finish(config, dataset, checkpoints, Path(task["folder"]))
+        summary = finish(config, dataset, checkpoints, Path(task["folder"]), decoder)
         return {"summary": summary, "data_digest": dataset.digest}
 
     def on_ray(self, context: Context, task: Task) -> Task | None:
@@ -49,9 +55,9 @@ class TrainRunner(Runner):
         return ray_train.run(self.kind, context, task)
 
     def result(self, context: Context, task: Task, answer: Task) -> Result:
-        product = Product(
-            Path(task["folder"]), "model", context.model_lineage(data_digest=answer["data_digest"])
-        )
+        parent = {"parent": task["decoder_digest"]} if "decoder_digest" in task else {}
+        lineage = context.model_lineage(data_digest=answer["data_digest"], **parent)
+        product = Product(Path(task["folder"]), "model", lineage)
         summary = answer["summary"]
         return Result({"model": product}, {"valid_elbo": summary["valid_elbo"], "epochs": summary["epochs"]})
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from pydantic import ValidationError
 
 from closegap_core.config import EvaluationConfig, TrainConfig
 from closegap_core.data import Counts, Dataset, load
-from closegap_core.errors import CheckpointError, DataError, NumericalError
+from closegap_core.errors import CheckpointError, ConfigError, DataError, NumericalError
 from closegap_core.fit import finish, fit
 from closegap_core.measure.evaluate import Metrics, evaluate
 from closegap_core.model import Model
@@ -206,11 +207,53 @@ def test_a_start_beyond_the_budget_has_no_line(
     assert [point["passes"] for point in own["points"]] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("objective", ["elbo", "log_joint"])
+def test_the_surface_peaks_where_inference_arrives(
+    objective: str, bundles: dict[str, Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    surface = {
+        "dimensions": [2, 0],
+        "step": 0.25,
+        "objective": objective,
+        "steps": 60,
+        "refiners": [{"kind": "adam", "samples": 4}],
+    }
+    found = measure(bundles["iterative"], dataset, tmp_path, refinement=None, rows=20, surface=surface)
+    assert found["surface"]["paths"][0] is None
+    arrays = np.load(tmp_path / "arrays.npz")
+    axis, heights, best = (arrays[f"surface_{name}"] for name in ("axis", "heights", "optimum"))
+    assert axis.shape == (41,)
+    assert heights.shape == (2, 41, 41)
+    own, adam = arrays["surface_path_0"], arrays["surface_path_1"]
+    assert own.shape == (2, 7, 2)
+    assert adam.shape == (2, 61, 2)
+    for row in range(2):
+        second, first = np.unravel_index(heights[row].argmax(), heights[row].shape)
+        peak = np.array([axis[first], axis[second]])
+        # The most probable z is not the mean of q*, only near it.
+        assert np.abs(peak - best[row]).max() < (0.3 if objective == "elbo" else 0.8)
+        assert (own[row, 0] == 0).all()
+        assert np.linalg.norm(own[row, 3] - best[row]) < np.linalg.norm(best[row])
+        assert np.linalg.norm(adam[row, -1] - best[row]) < 0.5 * np.linalg.norm(best[row])
+
+
+def test_a_plane_that_the_model_has_not_is_refused(
+    bundles: dict[str, Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"dimensions are \[0, 6\], but z has 6"):
+        measure(bundles["standard"], dataset, tmp_path, surface={"dimensions": [0, 6]})
+    with pytest.raises(ValidationError, match="two different ones make a plane"):
+        EvaluationConfig(surface={"dimensions": [1, 1]})
+    with pytest.raises(ValidationError, match="make no grid of 2 to 1000 points"):
+        EvaluationConfig(surface={"step": 20})
+
+
 EVERYTHING: dict[str, Any] = {
     "batch_size": 40,
     "importance_samples": 50,
     "refinement": {"iterations": 12},
     "frontier": {**LINES, "samples": 20, "starts": ["prior"]},
+    "surface": {"step": 2.0, "steps": 3},
     "gaps": {
         "rows": 60,
         "elbo_samples": 50,
@@ -272,11 +315,11 @@ def test_killed_at_any_chunk_it_goes_on_to_the_same_figures(
     whole = measure(bundle, dataset, tmp_path / "whole", **EVERYTHING)
     (tmp_path / "cut").mkdir()
     work = tmp_path / "work"
-    for chunks in (3, 13):
+    for chunks in (3, 15):
         assert killed_after(chunks, bundle, tmp_path / "cut", work) == -signal.SIGKILL
         assert not list((tmp_path / "cut").iterdir())
     held = {path.name: path.stat().st_mtime_ns for path in work.glob("*.npz")}
-    assert len(held) == 16
+    assert len(held) == 18
     first, *_, last = evaluate(bundle, settings, dataset, tmp_path / "cut", work)
     assert isinstance(first, Progress)
     assert 0 < first.done < first.total

@@ -22,6 +22,7 @@ from closegap_core.config.evaluation import FrontierRefinerConfig as FrontierRef
 from closegap_core.config.evaluation import GapConfig as GapConfig
 from closegap_core.config.evaluation import OptimumConfig as OptimumConfig
 from closegap_core.config.evaluation import RefinementConfig as RefinementConfig
+from closegap_core.config.evaluation import SurfaceConfig as SurfaceConfig
 from closegap_core.config.inference import AuxiliaryFlowConfig as AuxiliaryFlowConfig
 from closegap_core.config.inference import EncoderConfig as EncoderConfig
 from closegap_core.config.inference import Encoding as Encoding

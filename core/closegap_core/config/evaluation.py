@@ -104,6 +104,37 @@ class FrontierConfig(Config):
     samples: Samples = Field(100, description="Draws of each ELBO, the same at every point of a row.")
 
 
+class SurfaceConfig(Config):
+    """The bound of single rows over two dimensions of q's mean, and how each method walks on it."""
+
+    dimensions: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = Field(
+        (0, 1), description="Of z, from 0; the others, and the variances, are those of the row's best q."
+    )
+    objective: Literal["elbo", "log_joint"] = Field(
+        "elbo", description="`log_joint`: log p(x, z) at z = mean, what a point estimate maximises."
+    )
+    rows: PositiveInt = Field(2, description="So many rows of `part`, from the first.")
+    low: float = -5.0
+    high: float = 5.0
+    step: float = Field(0.1, gt=0)
+    samples: Samples = Field(16, description="Draws of each height, the same everywhere.")
+    refiners: tuple[Annotated[FrontierRefinerConfig, named("kind")], ...] = Field(
+        (FrontierRefinerConfig(kind="adam", learning_rate=0.1),),
+        description="From the prior; the model's own iterations are always a path.",
+    )
+    steps: PositiveInt = Field(100, description="Of each refiner.")
+
+    @model_validator(mode="after")
+    def _a_plane_with_an_extent(self) -> Self:
+        if self.dimensions[0] == self.dimensions[1]:
+            raise ValueError(f"dimensions are {list(self.dimensions)}; two different ones make a plane")
+        if not self.step < self.high - self.low < 1000 * self.step:
+            raise ValueError(
+                f"low {self.low}, high {self.high} and step {self.step} make no grid of 2 to 1000 points a side"
+            )
+        return self
+
+
 class EvaluationConfig(Config):
     """How a trained model is measured on its test rows."""
 
@@ -120,6 +151,9 @@ class EvaluationConfig(Config):
     gaps: GapConfig | None = Field(None, description="The gap report; minutes to hours. Null: not run.")
     frontier: FrontierConfig | None = Field(
         None, description="ELBO against decoder passes and seconds, every start and refiner. Null: not run."
+    )
+    surface: SurfaceConfig | None = Field(
+        None, description="The bound over two dimensions of q's mean, with paths. Null: not run."
     )
     batch_size: PositiveInt = 250
     seed: Seed = 0

@@ -20,7 +20,6 @@ from closegap_core.data import Dataset
 from closegap_core.durable import file_digest, write_bytes
 from closegap_core.measure.identity import identity
 from closegap_core.measure.ledger import Ledger
-from closegap_core.measure.pictures import pictures
 from closegap_core.measure.plan import Plan
 from closegap_core.measure.stage import Stage
 from closegap_core.measure.subject import Subject
@@ -53,8 +52,8 @@ def evaluate(
         place = work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="closegap-")))
         ledger, plan = Ledger(place, _origin(bundle, subject)), Plan.of(subject)
         yield from carry_out(plan.stages(), ledger)
-        summary = plan.summary(ledger)
-    np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **pictures(subject))
+        summary, arrays = plan.summary(ledger), plan.arrays(ledger)
+    np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **arrays)
     write_bytes(folder / "metrics.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     yield Metrics(summary)
 

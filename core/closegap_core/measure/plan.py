@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from closegap_core.config import EvaluationConfig, OptimumConfig
 from closegap_core.measure.evidence import Certificate
 from closegap_core.measure.frontier import Frontier
@@ -14,9 +16,11 @@ from closegap_core.measure.iterations import Iterations
 from closegap_core.measure.ledger import Ledger
 from closegap_core.measure.moments import moments
 from closegap_core.measure.optimum import Optimum
+from closegap_core.measure.pictures import pictures
 from closegap_core.measure.refinement import Refinement
 from closegap_core.measure.stage import Stage
 from closegap_core.measure.subject import Subject
+from closegap_core.measure.surface import Surface
 from closegap_core.measure.verdict import of_evaluation
 
 
@@ -28,6 +32,7 @@ class Plan(NamedTuple):
     refinement: Refinement | None
     certificate: Certificate | None
     frontier: Frontier | None
+    surface: Surface | None
     others: Sequence[Stage]
 
     @classmethod
@@ -41,11 +46,12 @@ class Plan(NamedTuple):
             None if refinement is None else Refinement(subject, refinement),
             None if gaps is None else certificate_of(subject.model, gaps, evaluation.seed),
             None if evaluation.frontier is None else Frontier(subject, evaluation.frontier),
+            None if evaluation.surface is None else Surface(subject, evaluation.surface),
             [stage for part, rows in _parts(evaluation).items() for stage in _of_part(subject, part, rows)],
         )
 
     def stages(self) -> list[Stage]:
-        own = (self.iterations, self.refinement, *self.others, self.frontier, self.certificate)
+        own = (self.iterations, self.refinement, *self.others, self.frontier, self.surface, self.certificate)
         return [stage for stage in own if stage is not None]
 
     def summary(self, ledger: Ledger) -> dict[str, Any]:
@@ -67,9 +73,14 @@ class Plan(NamedTuple):
             **own,
             "refinement": refinement,
             "frontier": None if self.frontier is None else self.frontier.summary(ledger),
+            "surface": None if self.surface is None else self.surface.summary(),
             "gaps": self._gaps(ledger),
         }
         return {**found, "verdict": of_evaluation(found)}
+
+    def arrays(self, ledger: Ledger) -> dict[str, np.ndarray]:
+        """What `arrays.npz` holds."""
+        return {**pictures(self.subject), **({} if self.surface is None else self.surface.arrays(ledger))}
 
     def _gaps(self, ledger: Ledger) -> dict[str, Any] | None:
         """The gap report of each part that is asked for, by its name."""
@@ -85,8 +96,9 @@ def _parts(evaluation: EvaluationConfig) -> dict[str, int]:
     """How many rows of which part need their q*."""
     gaps, frontier = evaluation.gaps, evaluation.frontier
     parts: dict[str, int] = {} if gaps is None else dict.fromkeys(gaps.parts, gaps.rows)
-    if frontier is not None:
-        parts[evaluation.part] = max(parts.get(evaluation.part, 0), frontier.rows)
+    for other in (frontier, evaluation.surface):
+        if other is not None:
+            parts[evaluation.part] = max(parts.get(evaluation.part, 0), other.rows)
     return parts
 
 

@@ -39,6 +39,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "hybrid": {"method": "hybrid", "iterations": 3, "start": START, "refiner": "natural"},
     "semi_amortized": {"method": "semi_amortized", "iterations": 2, "start": START},
     "flow": {"method": "flow", "encoder": {"hidden": [8]}, "network": {"hidden": [8]}},
+    "differences": {
+        "method": "semi_amortized",
+        "iterations": 2,
+        "start": START,
+        "differentiate": "finite_difference",
+        "refiner": {"kind": "momentum", "learning_rate": 0.01, "clip": 5.0},
+    },
     "online": {"method": "iterative", "iterations": 2, "online": True, "encoder": {"hidden": [8]}},
     "drawn": {
         "method": "iterative",

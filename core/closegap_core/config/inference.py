@@ -125,6 +125,9 @@ class RefinerConfig(Config):
 
     kind: Literal["sgd", "momentum", "rmsprop", "adam", "natural", "newton"] = "adam"
     learning_rate: float = Field(0.1, gt=0, le=10, description="Of the per-row gradient.")
+    clip: float | None = Field(
+        None, gt=0, description="Longest gradient of a row, by its norm; a longer one is shortened to it."
+    )
     momentum: float = Field(0.6, ge=0, lt=1, description="Of `momentum`, `natural` and `newton`.")
     anneal: float = Field(
         3.0, gt=0, description="Of `newton`: after so many steps rate and momentum are halved."
@@ -193,6 +196,9 @@ class SemiAmortizedConfig(RefinedConfig):
         5, description="Steps that are differentiated through."
     )
     refiner: Refiner = RefinerConfig(kind="momentum", learning_rate=0.01, momentum=0.5)
+    differentiate: Literal["exact", "finite_difference"] = Field(
+        "exact", description="Second derivatives by autograd, or by differences: less memory, small errors."
+    )
 
 
 class AuxiliaryFlowConfig(Config):

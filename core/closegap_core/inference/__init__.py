@@ -9,10 +9,13 @@ from closegap_core.config import IterativeStart, LadderStart, StandardStart
 from closegap_core.hierarchy import Hierarchy
 from closegap_core.inference.amortized import Amortized
 from closegap_core.inference.base import InferenceMethod
+from closegap_core.inference.finite_difference import FiniteDifference
 from closegap_core.inference.flow import Flow
-from closegap_core.inference.hybrid import Hybrid, SemiAmortized
+from closegap_core.inference.hybrid import Hybrid
 from closegap_core.inference.ladder import Ladder
 from closegap_core.inference.one_pass import OnePass
+from closegap_core.inference.refined import Refined
+from closegap_core.inference.semi_amortized import SemiAmortized
 from closegap_core.inference.standard import Standard
 from closegap_core.inference.start import Prior, Start
 from closegap_core.inference.svi import Svi
@@ -44,19 +47,23 @@ def _iterative(config: IterativeStart, hierarchy: Hierarchy, inputs: Inputs, pre
     return Amortized(config, hierarchy, inputs, start, prefix)
 
 
-def _refined(kind: type[Hybrid] | type[SemiAmortized]) -> Build:
+def _refined(kind: Callable[[Any], type[Refined]]) -> Build:
     def build(config: Any, hierarchy: Hierarchy, inputs: Inputs, prefix: str) -> InferenceMethod:
-        return kind(config, METHODS[config.start.method](config.start, hierarchy, inputs, prefix + START))
+        start = METHODS[config.start.method](config.start, hierarchy, inputs, prefix + START)
+        return kind(config)(config, start)
 
     return build
+
+
+DIFFERENTIATED: dict[str, type[Refined]] = {"exact": SemiAmortized, "finite_difference": FiniteDifference}
 
 
 METHODS: dict[str, Build] = {
     **dict.fromkeys(STARTS, _one_pass),
     "iterative": _iterative,
     "svi": lambda config, hierarchy, inputs, prefix: Svi(config, hierarchy),
-    "hybrid": _refined(Hybrid),
-    "semi_amortized": _refined(SemiAmortized),
+    "hybrid": _refined(lambda config: Hybrid),
+    "semi_amortized": _refined(lambda config: DIFFERENTIATED[config.differentiate]),
     "flow": lambda config, hierarchy, inputs, prefix: Flow(config, hierarchy, inputs),
 }
 

@@ -33,13 +33,22 @@ class State(NamedTuple):
     steps: int
 
 
+class Reached(NamedTuple):
+    """A value (B, 2 Z) and the state there; of the step to it, the gradient (B, 2 Z) and its draws (S, B, Z)."""
+
+    value: Tensor
+    state: State
+    gradient: Tensor | None = None
+    draw: Tensor | None = None
+
+
 class Refiner(ABC):
     """One rule. Values are [mean, log_var] (B, 2 Z)."""
 
     kind: ClassVar[str]
 
     def __init__(self, config: RefinerConfig) -> None:
-        self.rate, self.momentum = config.learning_rate, config.momentum
+        self.rate, self.momentum, self.clip = config.learning_rate, config.momentum, config.clip
 
     def look_ahead(self, value: Tensor, state: State) -> Tensor:
         """Where the gradient is taken; the value itself unless a rule says otherwise."""
@@ -48,6 +57,22 @@ class Refiner(ABC):
     @abstractmethod
     def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
         """The increment (B, 2 Z) from the ascent direction at `look_ahead`, and the next state."""
+
+    @final
+    def advance(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+        """The next value, its log-variances kept in [-15, 15], and the next state."""
+        increment, state = self.step(value, self._shortened(gradient), state)
+        mean, log_var = (value + increment).chunk(2, -1)
+        value = torch.cat([mean, log_var.clamp(-LOG_VAR_BOUND, LOG_VAR_BOUND)], -1)
+        return value, state._replace(steps=state.steps + 1)
+
+    def _shortened(self, gradient: Tensor) -> Tensor:
+        """Each row's gradient, its norm at most `clip`."""
+        if self.clip is None:
+            return gradient
+        norm: Tensor = torch.linalg.vector_norm(gradient, dim=-1, keepdim=True)
+        shortened: Tensor = gradient * (self.clip / norm.clamp(min=self.clip))
+        return shortened
 
 
 @final
@@ -185,18 +210,30 @@ def refine(
 
     Differentiable where gradients are enabled: a semi-amortized encoder learns through it.
     """
+    for step in steps(generative, theta, x, start, noise, config, objective):
+        yield Posterior(*step.value.chunk(2, -1))
+
+
+def steps(
+    generative: GenerativeModel,
+    theta: Parameters,
+    x: Tensor,
+    start: Posterior,
+    noise: Noise,
+    config: RefinerConfig,
+    objective: Objective = ELBO,
+) -> Iterator[Reached]:
+    """As `refine`, with what led from each value to the next."""
     refiner, draws = REFINERS[config.kind](config), DRAWS[config.draws]
     value = torch.cat(start, -1)
-    state = State(torch.zeros_like(value), torch.zeros_like(value), 0)
+    reached = Reached(value, State(torch.zeros_like(value), torch.zeros_like(value), 0))
     while True:
-        yield Posterior(*value.chunk(2, -1))
-        ahead = refiner.look_ahead(value, state)
-        draw, at = draws(noise(state.steps)), Posterior(*ahead.chunk(2, -1))
+        yield reached
+        value, state = reached.value, reached.state
+        ahead, draw = refiner.look_ahead(value, state), draws(noise(state.steps))
+        at = Posterior(*ahead.chunk(2, -1))
         signals = generative.signals(TORCH, theta, x, at, draw, draw.shape[0], GRADIENT_ONLY, objective)
-        gradient = signals.gradient
-        if gradient is None:
+        if signals.gradient is None:
             raise TypeError("the gradient of the ELBO was not computed")
-        increment, state = refiner.step(value, torch.cat(gradient, -1), state)
-        mean, log_var = (value + increment).chunk(2, -1)
-        value = torch.cat([mean, log_var.clamp(-LOG_VAR_BOUND, LOG_VAR_BOUND)], -1)
-        state = state._replace(steps=state.steps + 1)
+        gradient = torch.cat(signals.gradient, -1)
+        reached = Reached(*refiner.advance(value, gradient, state), gradient, draw)

@@ -117,12 +117,21 @@ def test_with_one_draw_it_is_the_elbo_with_a_sampled_kl() -> None:
     torch.testing.assert_close(found.elbo, weights[0], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["svi", "hybrid", "semi_amortized"])
-def test_a_refiner_follows_the_elbo_and_theta_learns_at_its_end(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("svi", {}),
+        ("hybrid", {}),
+        ("semi_amortized", {}),
+        ("semi_amortized", {"differentiate": "finite_difference"}),
+    ],
+    ids=["svi", "hybrid", "exact", "finite difference"],
+)
+def test_a_refiner_follows_the_elbo_and_theta_learns_at_its_end(kind: str, options: dict[str, Any]) -> None:
     """By central differences along theta at the last q, which svi and hybrid take as a constant."""
     start = {} if kind == "svi" else {"start": {"method": "standard", "encoder": {"hidden": [6]}}}
     refiner = {"kind": "momentum", "learning_rate": 0.05}
-    model = make(inference={"method": kind, "iterations": 3, "refiner": refiner, **start})
+    model = make(inference={"method": kind, "iterations": 3, "refiner": refiner, **start, **options})
     x, h, steps = rows(model), 1e-6, model.method.iterations
     walk = model.method.posteriors(model.generative, model.theta.views, model.phi.views, x, noise)
     *_, q = itertools.islice(walk, steps + 1)

@@ -70,9 +70,10 @@ def fit(
     """Train, from the newest checkpoint under `checkpoints` if there is one; rank 0 writes new ones there.
 
     `stop` is asked after every step by every rank, so it must be cheap. decoder: folder of a trained model whose theta
-    is kept as it is, so that only phi learns. Raises ConfigError (batch larger than the data, a GPU that is not there,
-    a decoder of another generative model), CheckpointError (damaged, or of another configuration, data or decoder),
-    NumericalError (a gradient is not finite: the newest checkpoint is from before), OSError (disk full).
+    is kept as it is, so that only phi learns. Raises ConfigError (batch larger than the data, batch_norm of several
+    ranks, a GPU that is not there, a decoder of another generative model), CheckpointError (damaged, or of another
+    configuration, data or decoder), NumericalError (a gradient is not finite: the newest checkpoint is from before),
+    OSError (disk full).
     """
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
@@ -148,6 +149,11 @@ def _resume(
         raise ConfigError(
             f"training.batch_size is {config.training.batch_size}, but there are only {rows} training rows; "
             f"give at most {rows}"
+        )
+    if config.batch_norm and group.size > 1:
+        raise ConfigError(
+            f"an encoder has batch_norm, whose statistics are of one rank's rows, but there are {group.size} ranks; "
+            "ask for one, or leave batch_norm out"
         )
     model = Model(config, dataset.train.rows.shape[1], device=device, shape=dataset.shape)
     if decoder is not None:

@@ -10,7 +10,7 @@ from typing import final
 
 from closegap_core.ops import Ops, Value
 
-EPSILON = 1e-5
+EPSILON, LEAST_VARIANCE = 1e-5, 1e-30
 
 
 class Normalisation(ABC):
@@ -37,7 +37,9 @@ class LayerNormalisation(Normalisation):
 
     def apply(self, ops: Ops, block: Value) -> Value:
         centred = block - ops.mean_last(block)
-        return centred / (ops.sqrt(ops.mean_last(centred * centred)) + EPSILON)
+        # The least variance changes no value; it keeps the root's slope finite where a block is constant.
+        variance = ops.maximum(ops.mean_last(centred * centred), LEAST_VARIANCE)
+        return centred / (ops.sqrt(variance) + EPSILON)
 
 
 @final

@@ -86,6 +86,9 @@ class Ops(Protocol):
     def split(self, a: Value, widths: Sequence[int]) -> tuple[Value, ...]:
         """Along the last axis."""
 
+    def row(self, table: Value, index: Value) -> Value:
+        """(T, D) -> (D,): row `index` (from 0; an int, or an int64 scalar of the graph), the last one beyond T."""
+
     def log_softmax(self, a: Value) -> Value:
         """Along the last axis."""
 
@@ -226,6 +229,9 @@ class TorchOps:
 
     def split(self, a: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
         return tuple(torch.split(a, list(widths), dim=-1))
+
+    def row(self, table: Tensor, index: int) -> Tensor:
+        return table[min(index, len(table) - 1)]
 
     def log_softmax(self, a: Tensor) -> Tensor:
         return a.log_softmax(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, final
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from closegap import references
 from closegap.space import Dimension
@@ -125,6 +125,20 @@ class TrainSpec(JobSpec):
     def config(self) -> TrainConfig:
         """What core trains."""
         return TrainConfig(data=self.data, model=self.model, inference=self.inference, training=self.training)
+
+    @model_validator(mode="after")
+    def _sections_fit_each_other(self) -> TrainSpec:
+        try:
+            config = self.config
+        except ValidationError as error:
+            said = (details["msg"].removeprefix("Value error, ") for details in error.errors())
+            raise ValueError("; ".join(said)) from error
+        if config.batch_norm and self.resources.workers > 1:
+            raise ValueError(
+                f"resources.workers is {self.resources.workers}, but an encoder has batch_norm, whose statistics are "
+                "of one rank's rows; give at most 1 worker, or leave batch_norm out"
+            )
+        return self
 
 
 @final

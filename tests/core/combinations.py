@@ -75,11 +75,28 @@ def _blind(choice: Choice) -> bool:
     return _kind(choice.get("inference.encoder")) == "convolution" and (not sees or below_only)
 
 
+def _normalised(choice: Choice) -> bool:
+    return bool((choice.get("inference.encoder") or {}).get("batch_norm"))
+
+
+def _by_autograd(choice: Choice) -> bool:
+    recurrent = _kind(choice.get("inference.encoder")) in ("lstm", "gru")
+    return recurrent or _normalised(choice) or choice["inference.backprop_through_iterations"]
+
+
 REFUSALS = (
     Refusal("at least one of data, gradient, error", lambda c: c.get("inference.encode") == ("estimate",)),
     Refusal(
         "online steps have no loss_weights",
         lambda c: bool(c.get("inference.online")) and c["inference.loss_weights"] != "uniform",
+    ),
+    Refusal(
+        "online steps are of one iteration alone",
+        lambda c: bool(c.get("inference.online")) and _by_autograd(c),
+    ),
+    Refusal(
+        "but an encoder has batch_norm",
+        lambda c: _normalised(c) and c["training.model_samples"] > 0,
     ),
     Refusal("does not see the data", _blind),
     Refusal(

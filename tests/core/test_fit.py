@@ -54,6 +54,14 @@ METHODS: dict[str, dict[str, Any]] = {
         "loss_weights": "linear",
         "encoder": {"hidden": [8]},
     },
+    "lstm": {"method": "iterative", "iterations": 3, "encoder": {"kind": "lstm", "hidden": [8]}},
+    "batch_norm": {"method": "iterative", "iterations": 2, "encoder": {"hidden": [8], "batch_norm": True}},
+    "through": {
+        "method": "iterative",
+        "iterations": 2,
+        "backprop_through_iterations": True,
+        "encoder": {"hidden": [8]},
+    },
 }
 LEVEL = [{"latent": 3, "decoder": {"hidden": [8]}}]
 LEVELS = {"ladder": [{"latent": 2, "units": 2, "decoder": {"hidden": [8]}}, *LEVEL]}
@@ -198,8 +206,8 @@ class Threads:
 
 @pytest.mark.parametrize(
     "settings",
-    [config(), config("drawn", **OPTIONS), config("online", batch_size=23)],
-    ids=["plain", "options", "online"],
+    [config(), config("drawn", **OPTIONS), config("online", batch_size=23), config("lstm", **OPTIONS)],
+    ids=["plain", "options", "online", "recurrent"],
 )
 def test_two_ranks_learn_what_one_learns(settings: TrainConfig, dataset: Dataset, tmp_path: Path) -> None:
     alone = run(settings, dataset, tmp_path / "one")

@@ -52,7 +52,7 @@ def autograd_learn(model: Model, x: Tensor, goal: Objective) -> dict[str, Tensor
         signals = model.generative.signals(TORCH, theta, x, at, noise(t), SAMPLES, wanted)
         if method.wanted.gradient:
             signals = signals._replace(gradient=Posterior(*gradient))
-        q = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, at).q
+        q = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, method.first(at), t - 1).q
         mean = objective_sum(model, theta, x, *q, t=t + 1, goal=goal) / ROWS / method.iterations
         total = total + mean
     learned = {name: leaf for name, leaf in phi.items() if name not in fixed}

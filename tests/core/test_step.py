@@ -203,7 +203,7 @@ def autograd_learn(
         signals = model.generative.signals(
             TORCH, frozen, x, fixed, noise(t), SAMPLES, Wanted(False, method.wanted.error)
         )._replace(gradient=Posterior(*gradient) if method.wanted.gradient else None)
-        q = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, fixed).q
+        q = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, method.first(fixed), t).q
         total = total + weights[t] * objective_sum(model, frozen, x, *q, t=t + 1, goal=goal)
     last = objective_sum(model, theta, x, *(part.detach() for part in q), t=count, goal=goal)
     grads = dict(zip(theta, torch.autograd.grad(last / ROWS, list(theta.values())), strict=True))
@@ -284,7 +284,7 @@ def test_step_of_convolutions_in_a_hierarchy(
     networks = {"encoders": [network] + [above] * (len(levels) - 1)}
     built = make(model={**model, "levels": levels}, shape=image, encode=encode, **networks)
     assert_learns_like_autograd(built)
-    monkeypatch.setattr("closegap_core.inference.amortized.BACKWARD_ROWS", 1)
+    monkeypatch.setattr("closegap_core.inference.taped.BACKWARD_ROWS", 1)
     built = make(model={**model, "levels": levels}, shape=image, encode=encode, **networks)
     assert_learns_like_autograd(built)
 
@@ -310,7 +310,7 @@ def test_step_of_every_objective(goal: Objective, hierarchy: str) -> None:
 )
 def test_step_of_every_loss_weight(name: str, weights: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     assert_learns_like_autograd(make(loss_weights=name), weights=weights)
-    monkeypatch.setattr("closegap_core.inference.amortized.BACKWARD_ROWS", 1)
+    monkeypatch.setattr("closegap_core.inference.taped.BACKWARD_ROWS", 1)
     assert_learns_like_autograd(make(loss_weights=name), weights=weights)
 
 
@@ -390,7 +390,7 @@ def test_memory_is_constant_in_iterations(monkeypatch: pytest.MonkeyPatch) -> No
     """Flushing the encoder's backward early gives the same gradient as one backward over all T B rows."""
     whole, flushed = make(iterations=5), make(iterations=5)
     whole.learn(rows(), noise, 1.0)
-    monkeypatch.setattr("closegap_core.inference.amortized.BACKWARD_ROWS", 2 * ROWS)
+    monkeypatch.setattr("closegap_core.inference.taped.BACKWARD_ROWS", 2 * ROWS)
     flushed.learn(rows(), noise, 1.0)
     torch.testing.assert_close(flushed.phi.grad, whole.phi.grad, rtol=1e-12, atol=1e-13)
 
@@ -518,7 +518,7 @@ def test_online_steps_are_taken_where_the_encoder_then_stands(count: int) -> Non
         phi = {name: view.clone().requires_grad_() for name, view in twin.phi.views.items()}
         draw = noise(t)
         signals = twin.generative.signals(TORCH, twin.theta.views, x, q, draw, SAMPLES, method.wanted)
-        reached = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, q).q
+        reached = method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, method.first(q), t).q
         total = elbo_sum(twin, twin.theta.views, x, *reached, t=t + 1) / ROWS
         for (_, leaf), view in zip(phi.items(), twin.phi.views.values(), strict=True):
             view.add_(torch.autograd.grad(total, leaf, retain_graph=True)[0], alpha=rate)

@@ -45,11 +45,14 @@ from closegap_core.config.model import Connection as Connection
 from closegap_core.config.model import ConvolutionConfig as ConvolutionConfig
 from closegap_core.config.model import DequantisedConfig as DequantisedConfig
 from closegap_core.config.model import GaussianConfig as GaussianConfig
+from closegap_core.config.model import IteratedMlpConfig as IteratedMlpConfig
+from closegap_core.config.model import IteratedNetworkConfig as IteratedNetworkConfig
 from closegap_core.config.model import LevelConfig as LevelConfig
 from closegap_core.config.model import LikelihoodConfig as LikelihoodConfig
 from closegap_core.config.model import ModelConfig as ModelConfig
 from closegap_core.config.model import MultinomialConfig as MultinomialConfig
 from closegap_core.config.model import NetworkConfig as NetworkConfig
+from closegap_core.config.model import RecurrentConfig as RecurrentConfig
 from closegap_core.config.model import Variance as Variance
 from closegap_core.config.serving import EncodeConfig as EncodeConfig
 from closegap_core.config.serving import ExportConfig as ExportConfig

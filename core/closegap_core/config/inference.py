@@ -8,7 +8,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from closegap_core.config.base import Config, named
-from closegap_core.config.model import AnyNetworkConfig, NetworkConfig
+from closegap_core.config.model import (
+    AnyNetworkConfig,
+    IteratedMlpConfig,
+    IteratedNetworkConfig,
+    NetworkConfig,
+    RecurrentConfig,
+)
 
 Encoding = Literal["data", "gradient", "error", "estimate"]
 Samples = Annotated[int, Field(ge=1, le=10_000, description="Monte-Carlo samples S of an ELBO estimate.")]
@@ -17,8 +23,8 @@ Samples = Annotated[int, Field(ge=1, le=10_000, description="Monte-Carlo samples
 class EncoderConfig(Config):
     """What every encoder has: networks."""
 
-    encoder: AnyNetworkConfig = NetworkConfig()
-    encoders: tuple[AnyNetworkConfig, ...] | None = Field(
+    encoder: AnyNetworkConfig | IteratedNetworkConfig = NetworkConfig()
+    encoders: tuple[AnyNetworkConfig | IteratedNetworkConfig, ...] | None = Field(
         None, description="One network a level, nearest the data first, in place of `encoder`."
     )
 
@@ -27,12 +33,31 @@ class EncoderConfig(Config):
         """What the networks see."""
         return ("data",)
 
-    def networks(self, depth: int) -> tuple[AnyNetworkConfig, ...]:
+    @property
+    def batch_norm(self) -> bool:
+        """Whether a network of it has statistics of the batch."""
+        return any(
+            isinstance(network, IteratedMlpConfig) and network.batch_norm for network in self.networks(1)
+        )
+
+    def networks(self, depth: int) -> tuple[AnyNetworkConfig | IteratedNetworkConfig, ...]:
         """Of each of `depth` levels, nearest the data first."""
         return self.encoders or (self.encoder,) * depth
 
 
-class StandardStart(EncoderConfig):
+class OnePassConfig(EncoderConfig):
+    """An encoder that runs once: x to q."""
+
+    encoder: AnyNetworkConfig = NetworkConfig()
+    encoders: tuple[AnyNetworkConfig, ...] | None = Field(
+        None, description="One network a level, nearest the data first, in place of `encoder`."
+    )
+
+    def networks(self, depth: int) -> tuple[AnyNetworkConfig, ...]:
+        return self.encoders or (self.encoder,) * depth
+
+
+class StandardStart(OnePassConfig):
     """The variational auto-encoder's encoder: x to q(z|x) in one pass (Kingma & Welling 2014)."""
 
     method: Literal["standard"] = "standard"
@@ -44,7 +69,7 @@ class StandardConfig(StandardStart):
     samples: Samples = 1
 
 
-class LadderStart(EncoderConfig):
+class LadderStart(OnePassConfig):
     """A pass up for what the data say of each level, and a pass down that meets its prior (Sønderby et al. 2016)."""
 
     method: Literal["ladder"] = "ladder"
@@ -75,7 +100,10 @@ class IterativeStart(EncoderConfig):
         "layer", description="How gradients and errors are scaled, each block of each row by itself."
     )
     update: Literal["direct", "additive", "gated", "learned_sgd", "natural"] = "gated"
-    encoder: AnyNetworkConfig = NetworkConfig(connection="highway")
+    encoder: IteratedNetworkConfig = IteratedMlpConfig(connection="highway")
+    encoders: tuple[IteratedNetworkConfig, ...] | None = Field(
+        None, description="One network a level, nearest the data first, in place of `encoder`."
+    )
     iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
         5, description="Inference iterations T in training."
     )
@@ -83,6 +111,20 @@ class IterativeStart(EncoderConfig):
         "uniform",
         description="Share of iteration t in what the encoder learns: 1/T, in proportion to t, or only t = T.",
     )
+    backprop_through_iterations: bool = Field(
+        False,
+        description="Signals and earlier iterates are differentiated too, in place of constants; memory grows with T.",
+    )
+
+    @property
+    def by_autograd(self) -> str | None:
+        """Why it does not learn by the hand-written backward of its networks; None where it does."""
+        if self.backprop_through_iterations:
+            return "backprop_through_iterations is true"
+        for network in self.networks(1):
+            if isinstance(network, RecurrentConfig):
+                return f"an encoder of kind {network.kind} learns from all iterations together"
+        return "an encoder has batch_norm" if self.batch_norm else None
 
     @property
     def encoded(self) -> tuple[Encoding, ...]:
@@ -117,6 +159,10 @@ class IterativeConfig(IterativeStart):
             )
         if self.online and self.start is not None:
             raise ValueError("online steps are of one encoder alone, but there is a start; leave one out")
+        if self.online and self.by_autograd:
+            raise ValueError(
+                f"online steps are of one iteration alone, but {self.by_autograd}; leave one out"
+            )
         return self
 
 
@@ -199,6 +245,15 @@ class SemiAmortizedConfig(RefinedConfig):
     differentiate: Literal["exact", "finite_difference"] = Field(
         "exact", description="Second derivatives by autograd, or by differences: less memory, small errors."
     )
+
+    @model_validator(mode="after")
+    def _start_has_no_statistics(self) -> SemiAmortizedConfig:
+        if self.start.batch_norm:
+            raise ValueError(
+                "an encoder has batch_norm, but semi_amortized inference differentiates through it as it is evaluated, "
+                "without a batch's statistics; leave it out"
+            )
+        return self
 
 
 class AuxiliaryFlowConfig(Config):

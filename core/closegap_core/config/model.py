@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from closegap_core.config.base import Config, Widths, assumed, named
 
@@ -21,6 +21,18 @@ class NetworkConfig(Config):
     hidden: Widths = Field((512, 512), description="Widths of the hidden layers; empty is one linear map.")
     activation: Activation = "elu"
     connection: Connection = "sequential"
+
+
+class IteratedMlpConfig(NetworkConfig):
+    """A fully connected network of an iterative encoder."""
+
+    batch_norm: bool = Field(False, description="Of hidden layers, with statistics for each iteration.")
+
+    @model_validator(mode="after")
+    def _normalises_something(self) -> IteratedMlpConfig:
+        if self.batch_norm and not self.hidden:
+            raise ValueError("batch_norm is true, but hidden is empty; hidden layers are what is normalised")
+        return self
 
 
 class ConvolutionConfig(Config):
@@ -51,11 +63,38 @@ class ConvolutionConfig(Config):
         return self
 
 
+class RecurrentConfig(Config):
+    """A recurrent network: each iteration finds what the one before left in its state, which begins at zero."""
+
+    kind: Literal["lstm", "gru"]
+    hidden: Widths = Field(
+        (256,), min_length=1, description="Widths of the layers of cells, from input to output."
+    )
+
+
+def _unnormalised(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("batch_norm"):
+        raise ValueError(
+            f"batch_norm is {value['batch_norm']}, but only iterative encoders can have it: what a decoder makes of a "
+            "row must not depend on the rows beside it; leave it out. For a one-pass encoder write method iterative "
+            "with encode [data], normalise none, update direct, iterations 1"
+        )
+    return value
+
+
 AnyNetworkConfig = Annotated[
     NetworkConfig | ConvolutionConfig,
     Field(discriminator="kind", json_schema_extra={"assumed": "mlp"}),
     assumed("kind", "mlp"),
+    BeforeValidator(_unnormalised),
 ]
+
+IteratedNetworkConfig = Annotated[
+    IteratedMlpConfig | ConvolutionConfig | RecurrentConfig,
+    Field(discriminator="kind", json_schema_extra={"assumed": "mlp"}),
+    assumed("kind", "mlp"),
+]
+"""Of an encoder that runs once an iteration."""
 
 
 class BernoulliConfig(Config):

@@ -104,6 +104,20 @@ class TrainConfig(Config):
             )
         return self
 
+    @property
+    def batch_norm(self) -> bool:
+        """Whether an encoder has statistics of the batch."""
+        return any(part.batch_norm for _, part in encoders_of(self.inference))
+
+    @model_validator(mode="after")
+    def _batches_are_of_data(self) -> TrainConfig:
+        if self.batch_norm and self.training.model_samples:
+            raise ValueError(
+                f"training.model_samples is {self.training.model_samples}, but an encoder has batch_norm, whose "
+                "statistics would be those of data and simulated rows together; leave one out"
+            )
+        return self
+
     @model_validator(mode="after")
     def _free_bits_need_a_kl_by_dimension(self) -> TrainConfig:
         if isinstance(self.inference, AuxiliaryFlowConfig) and self.training.free_bits:

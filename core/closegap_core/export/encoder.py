@@ -13,7 +13,7 @@ from closegap_core.errors import ExportError
 from closegap_core.export.graph import Graph, Symbol
 from closegap_core.export.vocabulary import OnnxOps
 from closegap_core.generative import Signals
-from closegap_core.inference.amortized import Amortized
+from closegap_core.inference.amortized import Amortized, Iterate
 from closegap_core.inference.one_pass import OnePass
 from closegap_core.inference.start import Start
 from closegap_core.model import Model
@@ -99,13 +99,14 @@ def build(model: Model, noise: FixedNoise, iterations: int) -> onnx.ModelProto:
             graph.default("iterations", np.array(iterations, np.int64)),
         )
 
-        def step(values: Sequence[Symbol]) -> Posterior:
-            signals, now = Signals(None, None), Posterior(*values)
+        def step(t: Symbol, carried: Sequence[Symbol]) -> list[Symbol]:
+            signals, now = Signals(None, None), _iterate(carried)
             if draws is not None and (method.wanted.gradient or method.wanted.error):
-                signals = generative.signals(ops, theta, x, now, draws, count, method.wanted)
-            return method.update(ops, phi, constant, signals, now).q
+                signals = generative.signals(ops, theta, x, now.q, draws, count, method.wanted)
+            return _carried(method.update(ops, phi, constant, signals, now, t).after)
 
-        q = Posterior(*graph.loop(trips, q, step))
+        state = graph.zeros(x, method.state_width) if method.state_width else None
+        q = _iterate(graph.loop(trips, _carried(Iterate(q, state)), step)).q
     elbo = generative.bound(ops, theta, x, q, graph.parameter("elbo_noise", noise.elbo), len(noise.elbo)).elbo
     return graph.build(
         "encoder",
@@ -115,6 +116,16 @@ def build(model: Model, noise: FixedNoise, iterations: int) -> onnx.ModelProto:
             ("elbo", elbo, ["batch"]),
         ],
     )
+
+
+def _carried(iterate: Iterate) -> list[Symbol]:
+    """What a loop carries from one iteration to the next."""
+    return [*iterate.q, *([] if iterate.state is None else [iterate.state])]
+
+
+def _iterate(carried: Sequence[Symbol]) -> Iterate:
+    mean, log_var, *state = carried
+    return Iterate(Posterior(mean, log_var), state[0] if state else None)
 
 
 def _antithetic(count: int, latent: int, seed: int, purpose: int) -> np.ndarray:

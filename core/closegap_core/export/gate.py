@@ -25,7 +25,7 @@ from torch import Tensor
 from closegap_core.encode.encoder import Encoder, Encoding
 from closegap_core.export.encoder import FixedNoise, is_iterative, start_of
 from closegap_core.generative import Signals, Wanted
-from closegap_core.inference.amortized import Amortized
+from closegap_core.inference.amortized import Amortized, Iterate
 from closegap_core.model import Model
 from closegap_core.ops import TORCH
 from closegap_core.posterior import Posterior
@@ -103,17 +103,15 @@ class Gate:
         return self.encoder(rows, iterations, batch_size=len(rows))
 
     def _one_step(self, start: int) -> Check:
-        """From the file's own q after `start` iterations: one more by the file, the model and the oracle."""
-        before, after = self._run(self.rows, start), self._run(self.rows, start + 1)
-        judged = Judged(
-            *(
-                _error(found, self._step(self.oracle, before, autograd=True))
-                for found in (
-                    _posterior(after, torch.float64),
-                    self._step(self.model, before, autograd=False),
-                )
-            )
-        )
+        """From the file's own q after `start` iterations: one more by the file, the model and the oracle.
+
+        A recurrent state is not among the file's outputs: it is replayed, along the file's own q of all iterations.
+        """
+        first = 0 if _state_width(self.model) else start
+        *before, after = (self._run(self.rows, count) for count in range(first, start + 2))
+        exact = self._step(self.oracle, first, before, autograd=True)
+        ours = self._step(self.model, first, before, autograd=False)
+        judged = Judged(_error(_posterior(after, torch.float64), exact), _error(ours, exact))
         name = f"one step after {start}"
         return Check(name, judged.figures(), judged.failures(name, self.worst, STEP_LIMIT))
 
@@ -157,18 +155,24 @@ class Gate:
         equal = all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
         return Check("run again", {"bitwise": equal}, () if equal else ("run again: the result differs",))
 
-    def _step(self, model: Model, before: Encoding, autograd: bool) -> Posterior:
+    def _step(self, model: Model, first: int, before: Sequence[Encoding], autograd: bool) -> Posterior:
+        """q after the last of `before`, those of iterations `first` and on; only the state is this model's own."""
         x = torch.from_numpy(self.rows).to(model.dtype)
-        return _next(model, x, _posterior(before, model.dtype), self._draws(model), autograd)
+        at = _first(model, _posterior(before[0], model.dtype))
+        for t, encoding in enumerate(before, first):
+            at = at._replace(q=_posterior(encoding, model.dtype))
+            at = _next(model, x, at, t, self._draws(model), autograd)
+        return at.q
 
     def _walk(self, model: Model, autograd: bool) -> list[Posterior]:
         """q of iterations 0 to the last that is checked; all the same where there are no iterations."""
         x, views = torch.from_numpy(self.rows).to(model.dtype), (model.theta.views, model.phi.views)
         with torch.no_grad():
-            walk = [start_of(model).at(model.generative, *views, x, lambda t: self._draws(model)).q]
-        for _ in range(self.iterations[-1]):
-            walk.append(_next(model, x, walk[-1], self._draws(model), autograd))
-        return walk
+            start = start_of(model).at(model.generative, *views, x, lambda t: self._draws(model)).q
+        walk = [_first(model, start)]
+        for t in range(self.iterations[-1]):
+            walk.append(_next(model, x, walk[-1], t, self._draws(model), autograd))
+        return [at.q for at in walk]
 
     def _draws(self, model: Model) -> Tensor:
         return torch.from_numpy(self.noise.iterations).to(model.dtype)
@@ -179,12 +183,20 @@ class Gate:
         return elbo
 
 
-def _next(model: Model, x: Tensor, q: Posterior, draws: Tensor, autograd: bool) -> Posterior:
-    """One iteration as in training, or with the gradient of the ELBO by autograd; without iterations, q."""
+def _state_width(model: Model) -> int:
+    return model.method.state_width if isinstance(model.method, Amortized) else 0
+
+
+def _first(model: Model, q: Posterior) -> Iterate:
+    return model.method.first(q) if isinstance(model.method, Amortized) else Iterate(q, None)
+
+
+def _next(model: Model, x: Tensor, at: Iterate, t: int, draws: Tensor, autograd: bool) -> Iterate:
+    """Iteration t + 1 as in training, or with the gradient of the ELBO by autograd; without iterations, the same."""
     method, theta, phi = model.method, model.theta.views, model.phi.views
     if not isinstance(method, Amortized):
-        return q
-    wanted = method.wanted
+        return at
+    wanted, q = method.wanted, at.q
     gradient = None
     if autograd and wanted.gradient:
         leaves = Posterior(*(part.clone().requires_grad_() for part in q))
@@ -196,7 +208,7 @@ def _next(model: Model, x: Tensor, q: Posterior, draws: Tensor, autograd: bool) 
             signals = model.generative.signals(TORCH, theta, x, q, draws, len(draws), wanted)
         if gradient is not None:
             signals = signals._replace(gradient=gradient)
-        return method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, q).q
+        return method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, at, t).after
 
 
 def _posterior(encoding: Encoding, dtype: torch.dtype) -> Posterior:

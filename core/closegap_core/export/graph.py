@@ -115,13 +115,16 @@ class Graph:
         )
 
     def loop(
-        self, trips: Symbol, start: Sequence[Symbol], body: Callable[[Sequence[Symbol]], Sequence[Symbol]]
+        self,
+        trips: Symbol,
+        start: Sequence[Symbol],
+        body: Callable[[Symbol, Sequence[Symbol]], Sequence[Symbol]],
     ) -> tuple[Symbol, ...]:
-        """`start`, (B, D) each, after `trips` (int64 scalar) applications of `body`."""
+        """`start`, (B, D) each, after `trips` (int64 scalar) applications of `body`, which is given their count too."""
         carried = [Symbol(self, self._name("carried"), value.width) for value in start]
         again, counter = self._name("again"), self._name("iteration")
         with self._inner() as nodes:
-            ends = body(carried)
+            ends = body(Symbol(self, counter, None), carried)
             finals = [self.emit("Identity", [end], end.width) for end in ends]
             go_on = self._name("go_on")
             nodes.append(helper.make_node("Identity", [again], [go_on]))
@@ -195,6 +198,13 @@ class Graph:
         if name not in self._initialisers:
             self.parameter(name, np.array(values, np.int64))
         return name
+
+    def integer(self, value: int) -> Symbol:
+        """An int64 scalar, kept once."""
+        name = f"integer_{value}"
+        if name not in self._initialisers:
+            self.parameter(name, np.array(value, np.int64))
+        return Symbol(self, name, None)
 
     def shape(self, weight: Symbol) -> tuple[int, ...]:
         """The shape of a parameter."""

@@ -118,6 +118,11 @@ class OnnxOps:
     def split(self, a: Symbol, widths: Sequence[int]) -> tuple[Symbol, ...]:
         return self.graph.emit_many("Split", [a, self.graph.integers(widths)], widths, axis=-1)
 
+    def row(self, table: Symbol, index: Symbol | int) -> Symbol:
+        asked = self.graph.integer(index) if isinstance(index, int) else index
+        within = self.graph.emit("Min", [asked, self.graph.integer(self.graph.shape(table)[0] - 1)], None)
+        return self.graph.emit("Gather", [table, within], table.width, axis=0)
+
     def log_softmax(self, a: Symbol) -> Symbol:
         return self.graph.emit("LogSoftmax", [a], a.width, axis=-1)
 

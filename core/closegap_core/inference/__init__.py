@@ -7,7 +7,6 @@ from typing import Any
 
 from closegap_core.config import IterativeStart, LadderStart, StandardStart
 from closegap_core.hierarchy import Hierarchy
-from closegap_core.inference.amortized import Amortized
 from closegap_core.inference.base import InferenceMethod
 from closegap_core.inference.finite_difference import FiniteDifference
 from closegap_core.inference.flow import Flow
@@ -19,6 +18,8 @@ from closegap_core.inference.semi_amortized import SemiAmortized
 from closegap_core.inference.standard import Standard
 from closegap_core.inference.start import Prior, Start
 from closegap_core.inference.svi import Svi
+from closegap_core.inference.taped import Taped
+from closegap_core.inference.unrolled import Unrolled
 from closegap_core.inputs import Inputs
 
 START = "start."
@@ -44,7 +45,8 @@ def _iterative(config: IterativeStart, hierarchy: Hierarchy, inputs: Inputs, pre
     start: Start = Prior(hierarchy)
     if config.start is not None:
         start = STARTS[config.start.method](config.start, hierarchy, inputs, prefix + START)
-    return Amortized(config, hierarchy, inputs, start, prefix)
+    method = Unrolled if config.by_autograd else Taped
+    return method(config, hierarchy, inputs, start, prefix)
 
 
 def _refined(kind: Callable[[Any], type[Refined]]) -> Build:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, final
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,15 +17,11 @@ from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Paramet
 from closegap_core.inference.level import LevelEncoder, LevelStep, by_level
 from closegap_core.inference.start import Start
 from closegap_core.inputs import Inputs
-from closegap_core.networks import stack
+from closegap_core.networks import Moment
 from closegap_core.objective import ELBO, Objective
 from closegap_core.ops import TORCH, Ops, Value
 from closegap_core.parameters import Shape
 from closegap_core.posterior import Posterior
-
-BACKWARD_ROWS = 4096
-"""The encoder's backward runs once over all T B rows, or whenever so many are kept: memory is constant in T."""
-
 
 LOSS_WEIGHTS: dict[str, Callable[[int, int], float]] = {
     "uniform": lambda t, count: 1.0,
@@ -34,23 +31,27 @@ LOSS_WEIGHTS: dict[str, Callable[[int, int], float]] = {
 """What iteration t of T = count weighs in phi's gradient, a mean over iterations; the weights have mean one."""
 
 
+class Iterate(NamedTuple):
+    """Where inference stands: q, and what recurrent encoders left there, (B, `state_width`), None without any."""
+
+    q: Posterior
+    state: Value | None
+
+
 class Iteration(NamedTuple):
     """One update of q, all levels together, and what each level's backward needs."""
 
-    q: Posterior
+    after: Iterate
     levels: tuple[LevelStep, ...]
 
-
-class Learned(NamedTuple):
-    """An iteration and its share of the gradient at the q it reached."""
-
-    iteration: Iteration
-    gradient: Posterior
+    @property
+    def q(self) -> Posterior:
+        """The q it reached."""
+        return self.after.q
 
 
-@final
-class Amortized(InferenceMethod):
-    """Structure only: parameters phi are passed to every function. Iteration 0 is what `start` proposes.
+class Amortized(InferenceMethod, ABC):
+    """An encoder a level, run once an iteration; how they learn is a subclass's. Iteration 0 is what `start` proposes.
 
     A start that learns does so from the ELBO at its own q. It takes noise(0), and iteration t then noise(t + 1).
     """
@@ -69,6 +70,7 @@ class Amortized(InferenceMethod):
         )
         self.loss_weights = LOSS_WEIGHTS[config.loss_weights]
         self.sees_data = any(level.sees_data for level in self.levels)
+        self.state_widths = [level.network.state_width for level in self.levels]
         self.wanted = Wanted(
             gradient="gradient" in config.encode or self.levels[0].rule.needs_gradient,
             error="error" in config.encode,
@@ -95,29 +97,57 @@ class Amortized(InferenceMethod):
             level.network.partial(ops, phi, 0, seen) if level.sees_data else None for level in self.levels
         )
 
+    @property
+    def state_width(self) -> int:
+        """Values a row that recurrent encoders carry from one iteration to the next, all levels together."""
+        return sum(self.state_widths)
+
+    def first(self, q: Posterior) -> Iterate:
+        """Iteration 0 at q (B, Z): recurrent encoders remember nothing."""
+        width = self.state_width
+        return Iterate(q, q.mean.new_zeros(q.mean.shape[0], width) if width else None)
+
     def update(
         self,
         ops: Ops,
         phi: Mapping[str, Value],
         constant: tuple[Value | None, ...],
         signals: Signals,
-        q: Posterior,
+        before: Iterate,
+        t: Value,
+        learning: bool = False,
     ) -> Iteration:
-        """One inference iteration, level by level from the data up: q and the signals at q -> the next q."""
+        """One inference iteration, level by level from the data up: iterate t and the signals at it -> the next.
+
+        learning: the rows are a training batch, whose own statistics count where there is batch normalisation.
+        """
+        split, q = self.hierarchy.split, before.q
         estimates = [
-            Posterior(*parts)
-            for parts in zip(
-                self.hierarchy.split(ops, q.mean), self.hierarchy.split(ops, q.log_var), strict=True
-            )
+            Posterior(*parts) for parts in zip(split(ops, q.mean), split(ops, q.log_var), strict=True)
         ]
-        shares = by_level(ops, self.hierarchy, signals)
+        shares, states = by_level(ops, self.hierarchy, signals), self._states(ops, before.state)
         upward: list[Value] = []
         steps: list[LevelStep] = []
-        for level, known, share, estimate in zip(self.levels, constant, shares, estimates, strict=True):
-            steps.append(level.update(ops, phi, known, share, estimate, upward))
+        for level, known, share, estimate, state in zip(
+            self.levels, constant, shares, estimates, states, strict=True
+        ):
+            moment = Moment(t, state, learning)
+            steps.append(level.update(ops, phi, known, share, estimate, upward, moment))
             upward.append(steps[-1].upward)
-        mean = ops.concat([step.step.q.mean for step in steps])
-        return Iteration(Posterior(mean, ops.concat([step.step.q.log_var for step in steps])), tuple(steps))
+        after = Posterior(
+            ops.concat([step.step.q.mean for step in steps]),
+            ops.concat([step.step.q.log_var for step in steps]),
+        )
+        left = [step.passed.state for step in steps if step.passed.state is not None]
+        return Iteration(Iterate(after, ops.concat(left) if left else None), tuple(steps))
+
+    def _states(self, ops: Ops, state: Value | None) -> list[Value | None]:
+        """Each level's share."""
+        if state is None:
+            return [None] * len(self.levels)
+        kept = [width for width in self.state_widths if width]
+        parts = iter(ops.split(state, kept) if len(kept) > 1 else (state,))
+        return [next(parts) if width else None for width in self.state_widths]
 
     def passes(self, t: int, samples: int) -> int:
         return t * samples if self.wanted.gradient or self.wanted.error else 0
@@ -125,12 +155,12 @@ class Amortized(InferenceMethod):
     def posteriors(
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:
-        q, t = self.start.at(generative, theta, phi, x, noise).q, 0
+        at, t = self.first(self.start.at(generative, theta, phi, x, noise).q), 0
         constant = self.constant(TORCH, phi, x)
         while True:
-            yield q
-            signals = self._signals(generative, theta, x, q, noise, t, self.wanted)
-            q, t = self.update(TORCH, phi, constant, signals, q).q, t + 1
+            yield at.q
+            signals = self._signals(generative, theta, x, at.q, noise, t, self.wanted)
+            at, t = self.update(TORCH, phi, constant, signals, at, t).after, t + 1
 
     def _signals(
         self,
@@ -172,99 +202,38 @@ class Amortized(InferenceMethod):
         """What the encoder is shown of them."""
         return signals if self.wanted.gradient else signals._replace(gradient=None)
 
-    @torch.no_grad()
-    def learn(
+    def _between(
         self,
         generative: GenerativeModel,
         theta: Parameters,
-        phi: Parameters,
-        grads: tuple[Parameters, Parameters],
         x: Tensor,
+        q: Posterior,
         noise: Noise,
+        t: int,
+        objective: Objective,
+    ) -> tuple[Signals, Posterior]:
+        """At q of iteration t: what the next one is shown, and the gradient that the encoder learns from."""
+        draw, everything = noise(t + self.later), Wanted(gradient=True, error=self.wanted.error)
+        signals = generative.signals(TORCH, theta, x, q, draw, draw.shape[0], everything, objective)
+        with torch.no_grad():
+            goal = generative.goal(theta, x, q, draw, signals, objective)
+        return self._encoded(signals), goal
+
+    @torch.no_grad()
+    def _end(
+        self,
+        generative: GenerativeModel,
+        theta: Parameters,
+        grads: Parameters,
+        x: Tensor,
+        q: Posterior,
+        noise: Noise,
+        t: int,
         lesson: Lesson,
-    ) -> Bound:
-        scale, objective, count = lesson.scale, lesson.objective, lesson.iterations or self.iterations
-        q, signals = self._begin(generative, theta, phi, grads[1], x, noise, lesson)
-        constant = self.constant(TORCH, phi, x)
-        everything = Wanted(gradient=True, error=self.wanted.error)
-        kept: list[Learned] = []
-        for t in range(1, count + 1):
-            iteration = self.update(TORCH, phi, constant, signals, q)
-            q, draw = iteration.q, noise(t + self.later)
-            goal: Posterior | None
-            if t < count:
-                signals = generative.signals(TORCH, theta, x, q, draw, draw.shape[0], everything, objective)
-                goal = generative.goal(theta, x, q, draw, signals, objective)
-            else:
-                signals, bound = generative.learn(theta, grads[0], x, q, draw, scale, everything, objective)
-                goal = signals.gradient
-            if goal is None:
-                raise TypeError("the gradient of the ELBO was not computed")
-            weight = self.loss_weights(t, count)
-            if weight:
-                kept.append(Learned(iteration, _weighted(goal, weight)))
-            if lesson.step is not None:
-                self.backward(phi, grads[1], x, kept, scale)
-                lesson.step()
-                kept, constant = [], self.constant(TORCH, phi, x)
-            elif kept and (t == count or (len(kept) + 1) * x.shape[0] > BACKWARD_ROWS):
-                self.backward(phi, grads[1], x, kept, scale / count)
-                kept = []
-            signals = self._encoded(signals)
-        return bound
-
-    def backward(
-        self, phi: Parameters, grads: Parameters, x: Tensor, kept: list[Learned], scale: float
-    ) -> None:
-        """Add scale * the networks' gradients to `grads`.
-
-        From the top level down: a level's upward signal carries gradient from the encoders above it.
-        """
-        split = self.hierarchy.split
-        gradient = _join([learned.gradient for learned in kept])
-        means, log_vars = split(TORCH, gradient.mean), split(TORCH, gradient.log_var)
-        returned: list[Tensor | None] = [None] * len(self.levels)
-        seen = self.inputs.apply(TORCH, phi, x) if self.sees_data else x
-        for level in reversed(self.levels):
-            steps = [learned.iteration.levels[level.level] for learned in kept]
-            mean, units = means[level.level], None
-            back = returned[level.level]
-            if back is not None:
-                mean = mean + back[:, : level.latent]
-                units = back[:, level.latent :]
-            elif level.units:
-                units = mean.new_zeros(mean.shape[0], level.units)
-            delta = level.rule.delta(
-                _join([step.step for step in steps]), Posterior(mean, log_vars[level.level])
-            )
-            delta = delta if not level.units or units is None else torch.cat([delta, units], -1)
-            tapes = stack([step.tapes for step in steps])
-            d_input, deltas = level.network.backward(
-                TORCH, phi, tapes, delta, to_input=bool(level.upward_from)
-            )
-            level.network.accumulate(grads, tapes, deltas, scale)
-            if level.sees_data:
-                level.network.accumulate_partial(phi, grads, 0, seen, deltas[0], scale)
-            self._hand_down(level, d_input, returned)
-
-    @staticmethod
-    def _hand_down(level: LevelEncoder, d_input: Tensor | None, returned: list[Tensor | None]) -> None:
-        if d_input is None:
-            return
-        upward = d_input[:, d_input.shape[-1] - sum(level.upward_widths) :]
-        for lower, part in zip(level.upward_from, torch.split(upward, level.upward_widths, -1), strict=True):
-            before = returned[lower]
-            returned[lower] = part if before is None else before + part
-
-
-def _weighted(gradient: Posterior, weight: float) -> Posterior:
-    return gradient if weight == 1.0 else Posterior(gradient.mean * weight, gradient.log_var * weight)
-
-
-def _join(values: Sequence[Any]) -> Any:
-    """Equal nested tuples of tensors (B, …) of T iterations as one of (T B, …); None stays None."""
-    if values[0] is None:
-        return None
-    if isinstance(values[0], Tensor):
-        return torch.cat(list(values)) if len(values) > 1 else values[0]
-    return type(values[0])(*(_join(parts) for parts in zip(*values, strict=True)))
+    ) -> tuple[Posterior, Bound]:
+        """At the last q: the gradient that the encoder learns from, and the bound; theta learns, into `grads`."""
+        wanted, draw = Wanted(gradient=True, error=False), noise(t + self.later)
+        signals, bound = generative.learn(theta, grads, x, q, draw, lesson.scale, wanted, lesson.objective)
+        if signals.gradient is None:
+            raise TypeError("the gradient of the bound was not computed")
+        return signals.gradient, bound

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
 
-from closegap_core.config import AnyNetworkConfig, IterativeStart
+from closegap_core.config import AnyNetworkConfig, IteratedNetworkConfig, IterativeStart
 from closegap_core.generative import Signals
 from closegap_core.hierarchy import Hierarchy
-from closegap_core.networks import Tape, encoder
+from closegap_core.networks import Moment, Passed, iterated_encoder
 from closegap_core.normalisation import NORMALISATIONS
 from closegap_core.ops import Ops, Value
 from closegap_core.posterior import Posterior
@@ -24,10 +24,10 @@ class LevelSignals(NamedTuple):
 
 
 class LevelStep(NamedTuple):
-    """One level's update, what its network kept, and what it passes up: [mean of the new q, units] (B, Z_l + U_l)."""
+    """One level's update, what its network gave, and what it passes up: [mean of the new q, units] (B, Z_l + U_l)."""
 
     step: Step
-    tapes: list[Tape]
+    passed: Passed
     upward: Value
 
 
@@ -53,7 +53,7 @@ class LevelEncoder:
     def __init__(
         self,
         config: IterativeStart,
-        network: AnyNetworkConfig,
+        network: AnyNetworkConfig | IteratedNetworkConfig,
         hierarchy: Hierarchy,
         level: int,
         prefix: str = "",
@@ -68,13 +68,14 @@ class LevelEncoder:
         self.upward_from = self._lower_levels(hierarchy) if "data" in self.encodes else ()
         self.upward_widths = [hierarchy.latents[i] + hierarchy.units[i] for i in self.upward_from]
         data = hierarchy.width * self.sees_data
-        self.network = encoder(
+        self.network = iterated_encoder(
             f"{prefix}encoder.{level + 1}",
             network,
             (data, self._varying(hierarchy)),
             self.rule.heads * self.latent + self.units,
             self.rule.heads,
             hierarchy.shape,
+            config.iterations,
         )
 
     def _lower_levels(self, hierarchy: Hierarchy) -> tuple[int, ...]:
@@ -110,12 +111,13 @@ class LevelEncoder:
         signals: LevelSignals,
         q: Posterior,
         upward: Sequence[Value],
+        moment: Moment,
     ) -> LevelStep:
         """The level's next q (Marino et al. 2018, eq. 6), lower levels having been updated before it."""
         varying = self.encode(ops, signals, q, upward)
-        heads, tapes = self.network.forward(ops, phi, varying, constant)
-        units = None
+        passed = self.network.advance(ops, phi, varying, constant, moment)
+        heads, units = passed.out, None
         if self.units:
             heads, units = ops.split(heads, [self.rule.heads * self.latent, self.units])
         step = self.rule.apply(ops, heads, q, signals.gradient, self.latent)
-        return LevelStep(step, tapes, step.q.mean if units is None else ops.concat([step.q.mean, units]))
+        return LevelStep(step, passed, step.q.mean if units is None else ops.concat([step.q.mean, units]))

@@ -15,9 +15,10 @@ from closegap_core.config import IterativeStart, StandardStart
 from closegap_core.data import Rows
 from closegap_core.generative import GenerativeModel, Signals
 from closegap_core.hierarchy import Hierarchy
-from closegap_core.inference.amortized import Amortized, Learned
+from closegap_core.inference.amortized import Iterate
 from closegap_core.inference.base import Parameters
 from closegap_core.inference.start import Prior, Proposal, Start
+from closegap_core.inference.taped import Learned, Taped
 from closegap_core.inputs import Inputs
 from closegap_core.ops import Ops, Value
 from closegap_core.parameters import Shape
@@ -31,15 +32,10 @@ class Standard(Start):
     samples = False
 
     def __init__(self, config: StandardStart, hierarchy: Hierarchy, inputs: Inputs, prefix: str = "") -> None:
-        as_iterative = IterativeStart(
-            encode=("data",),
-            normalise="none",
-            update="direct",
-            iterations=1,
-            encoder=config.encoder,
-            encoders=config.encoders,
-        )
-        self.encoder = Amortized(as_iterative, hierarchy, inputs, Prior(hierarchy), prefix)
+        once = {"encode": ("data",), "normalise": "none", "update": "direct", "iterations": 1}
+        networks = config.model_dump(include={"encoder", "encoders"})
+        as_iterative = IterativeStart.model_validate(once | networks)
+        self.encoder = Taped(as_iterative, hierarchy, inputs, Prior(hierarchy), prefix)
 
     def shapes(self) -> Sequence[Shape]:
         return self.encoder.shapes()
@@ -60,7 +56,8 @@ class Standard(Start):
     ) -> Proposal:
         constant = self.encoder.constant(ops, phi, x)
         # A direct update does not look at the q before it.
-        iteration = self.encoder.update(ops, phi, constant, Signals(None, None), Posterior(zeros, zeros))
+        before = Iterate(Posterior(zeros, zeros), None)
+        iteration = self.encoder.update(ops, phi, constant, Signals(None, None), before, 0)
         return Proposal(iteration.q, iteration)
 
     def backward(

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from closegap_core.config import AnyNetworkConfig, NetworkConfig
-from closegap_core.networks.base import Network, Tape, stack
+from closegap_core.config import (
+    AnyNetworkConfig,
+    IteratedMlpConfig,
+    IteratedNetworkConfig,
+    NetworkConfig,
+    RecurrentConfig,
+)
+from closegap_core.networks.base import IteratedNetwork, Moment, Network, Passed, Tape, stack
+from closegap_core.networks.batch_norm import NormalisedMlp
 from closegap_core.networks.convolution import ImageDecoder, ImageEncoder
 from closegap_core.networks.mlp import Mlp
+from closegap_core.networks.recurrent import Recurrent
 
 
 def decoder(name: str, config: AnyNetworkConfig, inputs: int, outputs: int, shape: Sequence[int]) -> Network:
@@ -31,4 +39,32 @@ def encoder(
     return ImageEncoder(name, config, inputs[1], outputs, heads, shape)
 
 
-__all__ = ["Mlp", "Network", "Tape", "decoder", "encoder", "stack"]
+def iterated_encoder(
+    name: str,
+    config: AnyNetworkConfig | IteratedNetworkConfig,
+    inputs: tuple[int, int],
+    outputs: int,
+    heads: int,
+    shape: Sequence[int],
+    iterations: int,
+) -> IteratedNetwork:
+    """As `encoder`, of one that runs once an iteration; iterations: T of training."""
+    if isinstance(config, RecurrentConfig):
+        return Recurrent(name, config, inputs, outputs, heads)
+    if isinstance(config, IteratedMlpConfig) and config.batch_norm:
+        return NormalisedMlp(name, config, inputs, outputs, heads, iterations)
+    return encoder(name, config, inputs, outputs, heads, shape)
+
+
+__all__ = [
+    "IteratedNetwork",
+    "Mlp",
+    "Moment",
+    "Network",
+    "Passed",
+    "Tape",
+    "decoder",
+    "encoder",
+    "iterated_encoder",
+    "stack",
+]

@@ -1,4 +1,4 @@
-"""What a network is: a forward that keeps tapes, and a hand-written vector-Jacobian product that reads them.
+"""What a network is: one that runs once an iteration, and one with a hand-written vector-Jacobian product.
 
 Shapes: R rows, I inputs, H hidden width, k blocks. What a layer keeps for its backward is its *tape*.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -25,11 +26,39 @@ class Tape(NamedTuple):
     carry: Value | None = None
 
 
-class Network(ABC):
-    """Structure only: parameters are passed to every function. Inputs come in groups, of which the last varies.
+class Moment(NamedTuple):
+    """When in inference a network runs.
 
-    To add one: a subclass in a file of its own, its configuration in `config`, its line in `networks/__init__`.
+    iteration: how many were made before, an int or an int64 scalar of a graph; state: (R, `state_width`) that its run
+    of the iteration before left, None where it keeps none; learning: whether the rows are a training batch.
     """
+
+    iteration: Value = 0
+    state: Value | None = None
+    learning: bool = False
+
+
+class Passed(NamedTuple):
+    """What a network gave: output (R, outputs), tapes where its backward is hand-written, the state it leaves.
+
+    statistics: of this training batch, by the name of the parameter that keeps them of each iteration.
+    """
+
+    out: Value
+    tapes: list[Tape]
+    state: Value | None = None
+    statistics: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class IteratedNetwork(ABC):
+    """A network that runs once an iteration; parameters are passed to every function, the object is structure only.
+
+    Inputs come in groups, of which the last varies between iterations. To add one: a subclass in a file of its own,
+    its configuration in `config`, its line in `networks/__init__`.
+    """
+
+    state_width: int = 0
+    """Values a row that one iteration leaves to the next; the first finds zeros."""
 
     @abstractmethod
     def shapes(self) -> list[Shape]:
@@ -38,6 +67,32 @@ class Network(ABC):
     @abstractmethod
     def partial(self, ops: Ops, params: Mapping[str, Value], group: int, h: Value) -> Value:
         """The bias and one input group's share of the first layer's pre-activations: (R, I_g) -> (R, k H)."""
+
+    @abstractmethod
+    def advance(
+        self,
+        ops: Ops,
+        params: Mapping[str, Value],
+        h: Value | None,
+        partial: Value | None = None,
+        moment: Moment = Moment(),  # noqa: B008 -- a value that cannot change
+    ) -> Passed:
+        """Run once. `h` is the last input group; `partial` what `partial()` gave before."""
+
+
+class Network(IteratedNetwork):
+    """One that keeps nothing between iterations, and whose vector-Jacobian product is written by hand."""
+
+    @final
+    def advance(
+        self,
+        ops: Ops,
+        params: Mapping[str, Value],
+        h: Value | None,
+        partial: Value | None = None,
+        moment: Moment = Moment(),  # noqa: B008
+    ) -> Passed:
+        return Passed(*self.forward(ops, params, h, partial))
 
     @abstractmethod
     def forward(

@@ -20,6 +20,9 @@ from closegap_core.networks.base import Network, Tape
 from closegap_core.ops import Ops, Value, add_outer
 from closegap_core.parameters import Shape, glorot
 
+LINEAR = NetworkConfig(hidden=())
+"""One packed product."""
+
 
 @final
 class Layer:

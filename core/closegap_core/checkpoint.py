@@ -2,6 +2,7 @@
 
 A checkpoint is a folder `step-000000123` holding `tensors.safetensors` and `state.json`, which carries the tensors'
 sha256, the digest of the configuration and of the data. It is written under a temporary name, flushed, and renamed.
+One that is damaged all the same is passed over: the run before it goes on to the very same result.
 """
 
 from __future__ import annotations
@@ -34,58 +35,80 @@ class Checkpoint(NamedTuple):
     state: dict[str, Any]
 
 
+class Found(NamedTuple):
+    """The newest checkpoint that is whole, None when there is none, and what is wrong with newer ones."""
+
+    checkpoint: Checkpoint | None
+    damaged: tuple[str, ...] = ()
+
+
+class Damaged(CheckpointError):
+    """A checkpoint that is not what was written; one before it will do."""
+
+
 def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     """Write one checkpoint and prune old ones; returns its path. Raises OSError when the disk is full."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step-{step:09d}"
     staging = folder / f".{target.name}.{os.getpid()}.tmp"
-    shutil.rmtree(staging, ignore_errors=True)
+    aside = staging.with_suffix(".old")
+    for leftover in (staging, aside):
+        shutil.rmtree(leftover, ignore_errors=True)
     staging.mkdir()
     try:
         payload = dump_tensors({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()})
         state = {"format": FORMAT, "sha256": hashlib.sha256(payload).hexdigest(), **checkpoint.state}
         write_bytes(staging / "tensors.safetensors", payload)
         write_bytes(staging / "state.json", json.dumps(state, sort_keys=True).encode())
-        if (
-            target.exists()
-        ):  # the same step again, after a resume from an older checkpoint: the content is equal
-            shutil.rmtree(target)
+        # The same step may be there, after a resume from an older checkpoint: aside in one move, never half removed.
+        if target.exists():
+            os.rename(target, aside)
         os.rename(staging, target)
         flush_folder(folder)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        for leftover in (staging, aside):
+            shutil.rmtree(leftover, ignore_errors=True)
     for old in _checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
+def find(folder: Path) -> Found:
+    """The newest whole checkpoint. Raises CheckpointError when every one there is damaged, or of another format."""
+    damaged: list[str] = []
+    for path in reversed(_checkpoints(folder)):
+        try:
+            return Found(load(path), tuple(damaged))
+        except Damaged as error:
+            damaged.append(str(error))
+    if damaged:
+        raise CheckpointError(f"{damaged[0]}; no other is whole: remove {folder} to begin anew")
+    return Found(None)
+
+
 def newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint, None when there is none; raises CheckpointError naming the file that is damaged."""
-    found = _checkpoints(folder)
-    return load(found[-1]) if found else None
+    """That of `find`."""
+    return find(folder).checkpoint
 
 
 def load(path: Path) -> Checkpoint:
-    """Read and verify one checkpoint."""
+    """Read and verify one checkpoint. Raises Damaged, naming the file, or CheckpointError for another format."""
     try:
         state = json.loads((path / "state.json").read_text())
         payload = (path / "tensors.safetensors").read_bytes()
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"checkpoint {path} cannot be read: {error}; remove it to go on from the checkpoint before it"
-        ) from error
+        raise Damaged(f"checkpoint {path} cannot be read: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {path / 'state.json'} is not of format {FORMAT}")
     digest = hashlib.sha256(payload).hexdigest()
     if digest != state["sha256"]:
-        raise CheckpointError(
-            f"checkpoint {path / 'tensors.safetensors'} is damaged: sha256 {digest}, expected {state['sha256']}; "
-            f"remove {path} to go on from the checkpoint before it"
+        raise Damaged(
+            f"checkpoint {path / 'tensors.safetensors'} is damaged: sha256 {digest}, expected {state['sha256']}"
         )
     try:
         return Checkpoint(load_tensors(payload), state)
     except SafetensorError as error:
-        raise CheckpointError(f"checkpoint {path / 'tensors.safetensors'} cannot be read: {error}") from error
+        raise Damaged(f"checkpoint {path / 'tensors.safetensors'} cannot be read: {error}") from error
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -43,6 +43,16 @@ class EpochMetrics(NamedTuple):
         return {"type": "epoch", **self._asdict()}
 
 
+class Note(NamedTuple):
+    """Something a reader of the log should know."""
+
+    line: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an event: {"type": "log", …}."""
+        return {"type": "log", "line": self.line}
+
+
 class Stopped(NamedTuple):
     """Training was asked to stop; a checkpoint of this step was written."""
 
@@ -66,12 +76,12 @@ def fit(
     stop: Callable[[], bool] = never,
     device: torch.device = CPU,
     decoder: Path | None = None,
-) -> Iterator[Progress | EpochMetrics | Stopped]:
-    """Train, from the newest checkpoint under `checkpoints` if there is one; rank 0 writes new ones there.
+) -> Iterator[Progress | EpochMetrics | Note | Stopped]:
+    """Train, from the newest whole checkpoint under `checkpoints` if there is one; rank 0 writes new ones there.
 
     `stop` is asked after every step by every rank, so it must be cheap. decoder: folder of a trained model whose theta
     is kept as it is, so that only phi learns. Raises ConfigError (batch larger than the data, batch_norm of several
-    ranks, a GPU that is not there, a decoder of another generative model), CheckpointError (damaged, or of another
+    ranks, a GPU that is not there, a decoder of another generative model), CheckpointError (all damaged, or of another
     configuration, data or decoder), NumericalError (a gradient is not finite: the newest checkpoint is from before),
     OSError (disk full).
     """
@@ -80,7 +90,9 @@ def fit(
             "a GPU was asked for, but torch sees none here; install torch with CUDA, or ask for 0 GPUs"
         )
     torch.set_num_threads(config.training.threads)
-    run = _resume(config, dataset, checkpoints, group, device, decoder)
+    run, damaged = _resume(config, dataset, checkpoints, group, device, decoder)
+    for what in damaged:
+        yield Note(f"{what}; training goes on from step {run.step} instead")
     pace = Pace(run.total, "step", run.step)
     while run.step < run.total:
         run.learn()
@@ -101,7 +113,7 @@ def finish(
 
     Raises CheckpointError when the run is not finished.
     """
-    run = _resume(config, dataset, checkpoints, SINGLE, CPU, decoder)
+    run, _ = _resume(config, dataset, checkpoints, SINGLE, CPU, decoder)
     if run.step < run.total:
         raise CheckpointError(f"training under {checkpoints} stands at step {run.step} of {run.total}")
     if config.training.keep == "best":
@@ -143,7 +155,8 @@ def _resume(
     group: Group,
     device: torch.device,
     decoder: Path | None,
-) -> Run:
+) -> tuple[Run, tuple[str, ...]]:
+    """The run where it stands, and the newer checkpoints that were passed over."""
     rows = dataset.train.rows.shape[0]
     if config.training.batch_size > rows:
         raise ConfigError(
@@ -159,16 +172,16 @@ def _resume(
     if decoder is not None:
         _take_decoder(model, decoder)
     run = Run(model, dataset, group, frozen=decoder is not None)
-    found = checkpoint.newest(checkpoints)
+    found, damaged = checkpoint.find(checkpoints)
     if found is None:
-        return run
+        return run, damaged
     for what, digest in _identity(config, dataset, decoder).items():
         if found.state.get(what) != digest:
             raise CheckpointError(
                 f"the checkpoint under {checkpoints} is of another {what}: remove it or undo the change"
             )
     run.restore(found)
-    return run
+    return run, damaged
 
 
 def _take_decoder(model: Model, folder: Path) -> None:

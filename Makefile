@@ -17,7 +17,7 @@ demo: setup ## the main job on real images, end to end; results in ./demo (DEMO=
 	.venv/bin/closegap demo $(DEMO)
 
 test: setup ## all tests, in two processes (TESTS="tests/core -k elbo" narrows them)
-	$(ONE_THREAD) .venv/bin/python -m pytest -n 2 --dist loadgroup $(or $(TESTS),tests)
+	$(ONE_THREAD) .venv/bin/python -m pytest -n 2 $(or $(TESTS),tests)
 
 check: setup ## format, lint, types, architecture tests; changes nothing
 	.venv/bin/python -m ruff format --check $(PYTHON_CODE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +24,11 @@ Start = Callable[..., Working]
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One Ray head of two CPUs for the whole session."""
+    """One Ray head of two CPUs for the whole session, all its processes together."""
+    if (
+        "PYTEST_XDIST_WORKER" in os.environ
+    ):  # a second one here: work is not given out as tests/conftest.py says
+        (tmp_path_factory.getbasetemp().parent / "the only ray").mkdir()
     keeper = Keeper(tmp_path_factory.mktemp("ray"), None, 2)
     try:
         yield keeper.ready(lambda: False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from closegap_workers.cluster import Cluster
 from closegap_workers.execution import Ended
 from closegap_workers.supervisor import Supervisor
 from closegap_workers.trials import Trial, folder_of
-from tests.workers.working import TRAIN, training
+from tests.workers.working import TRAIN, Working, alive, training, until
 
 LEASE = 1.0
 
@@ -74,3 +75,22 @@ def test_a_trial_that_failed_of_the_infrastructure_is_open_to_the_next_attempt(t
     assert board.open() == [0, 2]
     found = Trial(id=0, params={}, epochs=3).read(folder_of(tmp_path, 0))
     assert (found.state, found.epoch) == ("waiting", 1)
+
+
+def test_a_killed_keeper_leaves_no_ray_behind(settings: Settings, tmp_path: Path) -> None:
+    no_address = Cluster("", 0, 0, None)  # so it starts a Ray of its own
+    worker = Working(settings, no_address, tmp_path / "worker.log")
+    until(lambda: "has Cluster" in worker.log.read_text() or worker.process.poll() is not None, 90)
+    below = psutil.Process(worker.process.pid).children(recursive=True)
+    assert any("raylet" in process.name() for process in below)
+    [folder] = {part for process in below for part in process.cmdline() if part.startswith("--temp-dir=")}
+    [keeper] = psutil.Process(worker.process.pid).children()
+    keeper.kill()
+    worker.kill(signal.SIGTERM)
+    try:
+        worker.end(60)
+        assert not [process for process in below if alive(process)]
+        assert not Path(folder.removeprefix("--temp-dir=")).parent.exists()
+    finally:
+        for process in filter(alive, below):
+            process.kill()

@@ -20,7 +20,7 @@ from closegap import spec
 from closegap.kinds import SweepSpec
 from closegap.settings import environment
 from closegap_core.errors import DataError, NumericalError
-from closegap_workers.cluster import ClusterError, Keeper
+from closegap_workers.cluster import ClusterError, Keeper, token_file
 from closegap_workers.logs import LINE, RATE, Tail
 from closegap_workers.outcome import failure_of
 from closegap_workers.points import points
@@ -93,6 +93,9 @@ def test_the_embedded_ray_dies_with_its_owner_and_wants_its_token(tmp_path: Path
     below = psutil.Process(owner.pid).children(recursive=True)
     assert any("raylet" in process.name() for process in below)
     assert not any(token.read_text() in " ".join(process.cmdline()) for process in below)
+    [folder] = {part for process in below for part in process.cmdline() if part.startswith("--temp-dir=")}
+    private = Path(folder.removeprefix("--temp-dir=")).parent
+    assert private.stat().st_mode & 0o777 == 0o700
     stranger = Keeper(tmp_path, address)
     with pytest.raises(ClusterError, match=address):
         stranger.ready(NEVER)
@@ -101,6 +104,28 @@ def test_the_embedded_ray_dies_with_its_owner_and_wants_its_token(tmp_path: Path
     owner.wait()
     owner.stdout.close()
     until(lambda: not [process for process in below if alive(process)], 20)
+    until(lambda: not private.exists(), 20)
+
+
+def test_a_token_is_whole_whoever_asks_for_it_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, link, found = threading.Barrier(4), os.link, []
+
+    def late(source: str, target: str) -> None:
+        together.wait(10)  # all have written one before any of them is there
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    asking = [
+        threading.Thread(target=lambda: found.append(token_file(tmp_path).read_text())) for _ in range(4)
+    ]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+    assert len(found[0]) == 64
+    assert [path.name for path in tmp_path.iterdir()] == ["ray-token"]
 
 
 def test_waiting_for_a_cluster_can_be_abandoned(tmp_path: Path) -> None:

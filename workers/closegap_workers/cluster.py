@@ -7,6 +7,7 @@ The worker itself never imports Ray: a crash of Ray's libraries cannot take it a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -30,6 +31,8 @@ START_SECONDS = 120.0
 _STARTS = 3
 _SOCKET_FOLDER = 40
 """Characters of a temporary folder under which Ray's socket paths stay below the kernel's 107."""
+_RAYS_OWN = "r"
+"""Ray opens its temporary folder to everybody (mode 0777), so it gets one inside of ours, which is private."""
 _OBJECT_STORE = 128 << 20
 """Bytes of shared memory: only small values cross Ray, data is read from files."""
 VARIABLES = {
@@ -68,12 +71,18 @@ def token_file(home: Path) -> Path:
     """The token of the embedded cluster, made on first use, readable by its owner only. Raises OSError."""
     path = home / "ray-token"
     home.mkdir(parents=True, exist_ok=True)  # `closegap run` may be the first to use it
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
+    if path.exists():
         return path
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_hex(32))
+    handle, begun = tempfile.mkstemp(prefix=".ray-token-", dir=home)  # mode 0600
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32))
+        with contextlib.suppress(
+            FileExistsError
+        ):  # another process has made it meanwhile: one token for both
+            os.link(begun, path)  # whole, or not there: nobody ever reads half of it
+    finally:
+        os.unlink(begun)
     return path
 
 
@@ -93,7 +102,9 @@ class Keeper:
     def __init__(self, home: Path, address: str | None, cpus: int | None = None) -> None:
         self._given = address is not None
         token = None if address else str(token_file(home))
+        self._folder = None if address else _short_folder()
         order = {"parent": os.getpid(), "do": "keep", "address": address, "cpus": cpus, "token": token}
+        order["folder"] = None if self._folder is None else str(self._folder)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "closegap_workers", "ray"],
             stdin=subprocess.PIPE,
@@ -127,8 +138,12 @@ class Keeper:
         """Whether the cluster still runs; one that was given by its address is taken to run."""
         return self._process.poll() is None or self._given
 
-    def stop(self, grace: float = 15.0) -> None:
-        """End the embedded cluster and all its processes; a given one is left alone."""
+    def stop(self, grace: float = 15.0, adopted: bool = False) -> None:
+        """End the embedded cluster and all its processes; a given one is left alone.
+
+        adopted: this process inherits orphans and has no children now but this and its own, so that what a keeper
+        left that was itself killed is ended here.
+        """
         assert self._process.stdout is not None
         self._process.terminate()
         try:
@@ -137,6 +152,10 @@ class Keeper:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
+        if adopted:
+            end(lambda: strangers(()), grace=2.0)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 # --- the keeping process ----------------------------------------------------------------------------------
@@ -151,7 +170,7 @@ def keep(order: dict[str, Any]) -> int:
         if order["address"]:
             _say(answer, asdict(_look(order["address"], None)))
             return 0
-        return _keep_head(order["cpus"], order["token"], answer)
+        return _keep_head(Path(order["folder"]), order["cpus"], order["token"], answer)
     except ClusterError as error:
         _say(answer, {"error": str(error)})
         return 1
@@ -162,15 +181,14 @@ def _say(answer: IO[str], value: dict[str, Any]) -> None:
     answer.flush()
 
 
-def _keep_head(cpus: int | None, token: str, answer: IO[str]) -> int:
+def _keep_head(folder: Path, cpus: int | None, token: str, answer: IO[str]) -> int:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     signal.signal(signal.SIGINT, lambda *_: ended.set())
     adopt_orphans()
     known = children()
-    folder = _short_folder()
     try:
-        head, cluster = _start(folder, cpus, token, ended)
+        head, cluster = _start(folder / _RAYS_OWN, cpus, token, ended)
         if cluster is not None:
             _say(answer, asdict(cluster))
         while not ended.wait(0.5) and head.poll() is None:
@@ -182,8 +200,9 @@ def _keep_head(cpus: int | None, token: str, answer: IO[str]) -> int:
 
 
 def _short_folder() -> Path:
+    """A new folder that only its owner can enter."""
     folder = Path(tempfile.mkdtemp(prefix="cg-ray-"))
-    if len(str(folder)) <= _SOCKET_FOLDER:
+    if len(str(folder / _RAYS_OWN)) <= _SOCKET_FOLDER:
         return folder
     folder.rmdir()
     return Path(tempfile.mkdtemp(prefix="cg-ray-", dir="/tmp"))
@@ -194,7 +213,7 @@ def _start(
 ) -> tuple[subprocess.Popen[bytes], Cluster | None]:
     """Ray gives its node 30 s to come up, which a loaded machine can exceed: it is tried again."""
     known = children()
-    log = folder / "start.log"
+    log = folder.parent / "start.log"
     for _ in range(_STARTS):
         with log.open("wb") as output:
             head = subprocess.Popen(

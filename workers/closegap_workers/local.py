@@ -59,7 +59,7 @@ class Local:
                 ends.append(self._job(name, spec, variables))
         finally:
             if keeper is not None:
-                keeper.stop()
+                keeper.stop(adopted=True)
         return CANCELLED if self._signals else max(ends)
 
     def _on_signal(self, number: int, frame: object) -> None:

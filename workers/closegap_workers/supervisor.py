@@ -82,14 +82,14 @@ class Supervisor:
                 beat.join()
                 self._farewell()
             if self._keeper is not None:
-                self._keeper.stop()
+                self._keeper.stop(adopted=True)
 
     def _cluster(self) -> Cluster:
         """The cluster; an embedded one that has ended is started again. Raises ClusterError."""
         if self._keeper is None or not self._keeper.alive():
             if self._keeper is not None:
                 log.warning("the embedded Ray has ended by itself and is started again")
-                self._keeper.stop()
+                self._keeper.stop(adopted=True)
             self._keeper = Keeper(self._settings.home, self._settings.ray_address)
             self._known = self._keeper.ready(lambda: self._signals > 0)
             log.info("worker %s has %s", self.name, self._known)

@@ -71,7 +71,7 @@ def _kind(network: Any) -> str | None:
 def _blind(choice: Choice) -> bool:
     """Whether some level's encoder, a convolution, does not see the data."""
     sees = "data" in choice.get("inference.encode", ("data",))
-    below_only = choice["model.depth"] == "two levels" and not choice.get("inference.encoders")
+    below_only = choice["model.depth"] == "two levels" and choice.get("inference.encoders") is False
     return _kind(choice.get("inference.encoder")) == "convolution" and (not sees or below_only)
 
 
@@ -97,6 +97,14 @@ REFUSALS = (
     Refusal(
         "but an encoder has batch_norm",
         lambda c: _normalised(c) and c["training.model_samples"] > 0,
+    ),
+    Refusal(
+        "online steps are of one encoder alone",
+        lambda c: bool(c.get("inference.online")) and c["inference.start"] is not None,
+    ),
+    Refusal(
+        "does not come by dimension",
+        lambda c: c["inference.method"] == "flow" and c["training.free_bits"] > 0,
     ),
     Refusal("does not see the data", _blind),
     Refusal(
@@ -162,14 +170,14 @@ def choices(section: type[BaseModel]) -> dict[str, list[Any]]:
 
 
 def fixed(section: type[BaseModel]) -> dict[str, Any]:
-    """The values of its fields that always have one: sizes, and which of a union it is."""
+    """The values of its fields that have one unless an axis says otherwise: sizes, networks, its place in a union."""
     values = {name: value for name, value in TINY.items() if name in section.model_fields}
     tags = {
         name: options[0]
         for name, field in section.model_fields.items()
         if get_origin(field.annotation) is Literal and len(options := get_args(field.annotation)) == 1
     }
-    return values | tags
+    return values | tags | _networks(section)
 
 
 def variants(section: type[BaseModel]) -> list[dict[str, Any]]:
@@ -177,16 +185,15 @@ def variants(section: type[BaseModel]) -> list[dict[str, Any]]:
 
     Inside of one, networks and encoded blocks are as by default.
     """
+    networks = _networks(section)
     inner = {
         name: options
         for name, options in choices(section).items()
-        if not isinstance(options[-1], dict | tuple)
+        if name not in networks and not isinstance(options[-1], tuple)
     }
     count = max((len(options) for options in inner.values()), default=1)
     return [
-        fixed(section)
-        | _networks(section)
-        | {name: options[i % len(options)] for name, options in inner.items()}
+        fixed(section) | networks | {name: options[i % len(options)] for name, options in inner.items()}
         for i in range(count)
     ]
 
@@ -291,52 +298,56 @@ def drawn(method: str, count: int) -> Iterator[Choice]:
 
 
 def missing(method: str) -> dict[str, list[Any]]:
-    """What no row of `pairwise` has: values that are refused whatever the others are."""
+    """What no row of `covering` has: values that are refused whatever the others are."""
     offered = axes(method)
     return {
-        name: [value for value in options if all(row[name] != value for row in pairwise(method))]
+        name: [value for value in options if all(row[name] != value for row in covering(method))]
         for name, options in offered.items()
     }
+
+
+@cache
+def covering(method: str) -> tuple[Choice, ...]:
+    """Accepted combinations in which every pair of values of two axes occurs that goes together.
+
+    Of methods that share their encoders with the iterative one: in which every value occurs.
+    """
+    offered, together = axes(method), 2 if method == "iterative" else 1
+    chance, rows = random.Random(method), []
+    open_groups = set(_groups(offered, together))
+    while open_groups:
+        first = min(open_groups)
+        partial = {name: offered[name][index] for name, index in first}
+        candidates = [_completed(partial, offered, chance) for _ in range(12)]
+        accepted = [candidate for candidate in candidates if not refusals(candidate)]
+        open_groups.discard(first)  # where no combination goes with it, there is nothing to cover
+        if accepted:
+            rows.append(max(accepted, key=lambda c: len(open_groups & _met(c, offered, together))))
+            open_groups -= _met(rows[-1], offered, together)
+    return tuple(rows)
 
 
 def _completed(
     partial: Choice, offered: Mapping[str, Sequence[Any]], chance: random.Random, tries: int = 60
 ) -> Choice:
     for _ in range(tries):
-        choice = {name: partial.get(name, chance.choice(options)) for name, options in offered.items()}
-        choice |= partial
+        others = {name: chance.choice(options) for name, options in offered.items() if name not in partial}
+        choice = {name: (others if name in others else partial)[name] for name in offered}
         if not refusals(choice):
             break
     return choice
 
 
-@cache
-def pairwise(method: str) -> tuple[Choice, ...]:
-    """Accepted combinations in which every value of an axis meets every value of every other that it goes with."""
-    offered = axes(method)
-    chance, rows = random.Random(method), []
-    open_pairs = set(_pairs_of(offered))
-    while open_pairs:
-        seed = min(open_pairs)
-        partial = {offered_name: offered[offered_name][index] for offered_name, index in seed}
-        candidates = [_completed(partial, offered, chance) for _ in range(12)]
-        accepted = [candidate for candidate in candidates if not refusals(candidate)]
-        open_pairs.discard(seed)  # where no combination goes with it, there is nothing to cover
-        if accepted:
-            best = max(accepted, key=lambda choice: len(open_pairs & _met(choice, offered)))
-            open_pairs -= _met(best, offered)
-            rows.append(best)
-    return tuple(rows)
+Group = tuple[tuple[str, int], ...]
+"""Values that occur together: axes and places among their values."""
 
 
-Pair = tuple[tuple[str, int], tuple[str, int]]
+def _groups(offered: Mapping[str, Sequence[Any]], together: int) -> Iterator[Group]:
+    for names in itertools.combinations(offered, together):
+        places = (range(len(offered[name])) for name in names)
+        yield from (tuple(zip(names, chosen, strict=True)) for chosen in itertools.product(*places))
 
 
-def _pairs_of(offered: Mapping[str, Sequence[Any]]) -> Iterator[Pair]:
-    for a, b in itertools.combinations(offered, 2):
-        yield from (((a, i), (b, j)) for i in range(len(offered[a])) for j in range(len(offered[b])))
-
-
-def _met(choice: Choice, offered: Mapping[str, Sequence[Any]]) -> set[Pair]:
-    places = [(name, offered[name].index(value)) for name, value in choice.items()]
-    return {(a, b) for a, b in itertools.combinations(places, 2)}
+def _met(choice: Choice, offered: Mapping[str, Sequence[Any]], together: int) -> set[Group]:
+    places = [(name, offered[name].index(choice[name])) for name in offered]
+    return set(itertools.combinations(places, together))

@@ -34,6 +34,8 @@ _OF_A_PART = (
     "inference_gap",
     "flow_gain",
     "flow_approximation_gap",
+    "family_approximation_gap",
+    "family_amortization_gap",
 )
 Quantity = Annotated[
     str,
@@ -88,10 +90,11 @@ class BarsFigureConfig(Config):
 
 
 class LinesFigureConfig(Config):
-    """The first column against `at`, a line a series."""
+    """The first column of each entry against `at`, a line a series."""
 
     kind: Literal["lines"] = "lines"
     x: str = Field("", description="Title of the x axis.")
+    y: str = Field("", description="Title of the y axis; absent: the name of the first column.")
 
 
 class IterationsFigureConfig(Config):

@@ -73,7 +73,23 @@ def _of_point(name: str, error: str = "") -> Callable[[Entry], Value]:
     return read
 
 
+def _of_family(part: str, name: str) -> Callable[[Entry], Value]:
+    """A gap with q* the best member of the family that the model was trained with: a diagonal Gaussian, or a flow."""
+    gaussian = _stored("gaps", part, name)
+    left, whole = _stored("gaps", part, "flow_approximation_gap"), _stored("gaps", part, "inference_gap")
+
+    def read(entry: Entry) -> Value:
+        if entry.metrics.get("method") != "flow":
+            return gaussian(entry)
+        if name == "approximation_gap":
+            return left(entry)
+        return Value(whole(entry).value - left(entry).value)
+
+    return read
+
+
 _NATS = "nats"
+PARTS = ("train", "valid", "test")
 _PLAIN = {
     "elbo": Quantity("ELBO", _NATS, _stored("elbo", error="elbo_standard_error"), "higher"),
     "log_likelihood": Quantity("log-likelihood", _NATS, _stored("log_likelihood")),
@@ -104,9 +120,20 @@ _OF_A_PART: dict[str, tuple[str, Better]] = {
     "flow_gain": ("gain of the local flow", "neither"),
     "flow_approximation_gap": ("approximation gap of the local flow", "neither"),
 }
-QUANTITIES = _PLAIN | {
-    f"{part}.{name}": Quantity(f"{title}, {part}", _NATS, _stored("gaps", part, name), better)
-    for part in ("train", "valid", "test")
-    for name, (title, better) in _OF_A_PART.items()
+_OF_FAMILY = {
+    f"{part}.family_{name}_gap": Quantity(
+        f"{name} gap of its family, {part}", _NATS, _of_family(part, f"{name}_gap")
+    )
+    for part in PARTS
+    for name in ("approximation", "amortization")
 }
+QUANTITIES = (
+    _PLAIN
+    | _OF_FAMILY
+    | {
+        f"{part}.{name}": Quantity(f"{title}, {part}", _NATS, _stored("gaps", part, name), better)
+        for part in PARTS
+        for name, (title, better) in _OF_A_PART.items()
+    }
+)
 """By the names of `closegap_core.config.comparison.Quantity`."""

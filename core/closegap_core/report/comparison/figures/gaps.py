@@ -9,8 +9,7 @@ from closegap_core.report.comparison.figures.figure import Drawn
 from closegap_core.report.comparison.guard import grouped
 from closegap_core.report.comparison.inputs import Entry
 from closegap_core.report.comparison.panel import BarPanel, Stack
-
-PARTS = ("train", "valid", "test")
+from closegap_core.report.comparison.quantity import PARTS, QUANTITIES
 
 
 def gaps(figure: GapsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
@@ -22,23 +21,15 @@ def gaps(figure: GapsFigureConfig, config: ComparisonConfig, entries: Sequence[E
     return Drawn(
         tuple(panels),
         "The inference gap log p(x) - L[q] as two parts: the approximation gap log p(x) - L[q*], which the family of q "
-        "costs, and above it the amortization gap L[q*] - L[q], which the inference model costs. ± one standard "
-        "error over rows.",
+        "costs, and above it the amortization gap L[q*] - L[q], which the inference model costs; q* is the best member "
+        "of the family that the model was trained with. ± one standard error over rows.",
     )
 
 
 def _panel(title: str, part: str, members: Sequence[Entry]) -> BarPanel:
     stacks = []
-    for number, (name, title_of) in enumerate(
-        (("approximation_gap", "approximation gap"), ("amortization_gap", "amortization gap"))
-    ):
-        found = [entry.part("gaps")[part][name] for entry in members]
-        stacks.append(
-            Stack(
-                title_of,
-                tuple(float(gap["value"]) for gap in found),
-                tuple(float(gap["standard_error"]) for gap in found),
-                number,
-            )
-        )
+    for number, name in enumerate(("approximation", "amortization")):
+        found = [QUANTITIES[f"{part}.family_{name}_gap"].of(entry) for entry in members]
+        values, errors = tuple(gap.value for gap in found), tuple(gap.error for gap in found)
+        stacks.append(Stack(f"{name} gap", values, errors, number))
     return BarPanel(title, "nats", tuple(entry.label for entry in members), tuple(stacks), stacked=True)

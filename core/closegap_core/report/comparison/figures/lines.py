@@ -14,30 +14,28 @@ from closegap_core.report.comparison.table import published_value
 
 def lines(figure: LinesFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """Measured and published side by side."""
-    name = config.columns[0]
-    measured = [(entry, QUANTITIES[name].of(entry)) for entry in entries]
+    names = [(entry.config.columns or config.columns)[0] for entry in entries]
+    y_title = figure.y or QUANTITIES[names[0]].heading
+    named = list(zip(entries, names, strict=True))
+    measured = [(entry, QUANTITIES[name].of(entry)) for entry, name in named]
     published = [
         (entry, value)
-        for entry in entries
+        for entry, name in named
         if isinstance(value := published_value(entry.config.published.get(name)), Value)
     ]
     series = list(dict.fromkeys(entry.config.series for entry in entries if entry.config.series))
-    panels = [_panel("measured", figure, name, measured, series)]
+    panels = [_panel("measured", (figure.x, y_title), measured, series)]
     if published:
-        panels.append(_panel("published", figure, name, published, series))
+        panels.append(_panel("published", (figure.x, y_title), published, series))
     return Drawn(
         tuple(panels),
-        f"{QUANTITIES[name].heading} against {figure.x or 'x'}, ± one standard error over rows. Level lines have no "
+        f"{y_title} against {figure.x or 'x'}, ± one standard error over rows. Level lines have no "
         "place on the axis. Measured and published panels have axes of their own.",
     )
 
 
 def _panel(
-    title: str,
-    figure: LinesFigureConfig,
-    name: str,
-    points: Sequence[tuple[Entry, Value]],
-    series: Sequence[str],
+    title: str, axes: tuple[str, str], points: Sequence[tuple[Entry, Value]], series: Sequence[str]
 ) -> CurvePanel:
     places = sorted(
         {entry.config.at for entry, _ in points if entry.config.series and entry.config.at is not None}
@@ -66,4 +64,4 @@ def _panel(
         curves.append(
             Curve(entry.label, ends, (value.value, value.value), None, 0, dashes[number % len(dashes)])
         )
-    return CurvePanel(title, figure.x, QUANTITIES[name].heading, tuple(curves))
+    return CurvePanel(title, *axes, tuple(curves))

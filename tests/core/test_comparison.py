@@ -70,6 +70,9 @@ def metrics(elbo: float, **identity: Any) -> dict[str, Any]:
         "iterations": 3,
         "gradient_by_iteration": [{"iteration": t, "mean": 3.0 / (1 + t), "log_var": 0.5} for t in range(7)],
         "frontier": frontier(elbo),
+        "surface": {
+            "dimensions": [0, 1], "objective": "elbo", "paths": [None, {"kind": "adam", "learning_rate": 0.1}],
+        },
         "gaps": {part: gap_report(elbo) for part in ("train", "valid", "test")},
     }  # fmt: skip
 
@@ -82,7 +85,9 @@ def evaluation(folder: Path, name: str, elbo: float, **identity: Any) -> Path:
     rows = np.random.default_rng(0).random((10, SIDE * SIDE), np.float32)
     np.savez(
         place / "arrays.npz", originals=rows, reconstructions=np.stack([rows * t / 3 for t in range(4)]),
-        prior_samples=rows, shape=np.array([SIDE, SIDE]),
+        prior_samples=rows, shape=np.array([SIDE, SIDE]), surface_axis=np.linspace(-1, 1, 9),
+        surface_heights=-np.add.outer([0, 1], np.add.outer(np.arange(9.0), np.arange(9.0))),
+        surface_optimum=np.zeros((2, 2)), surface_path_0=np.ones((2, 4, 2)), surface_path_1=np.ones((2, 7, 2)),
     )  # fmt: skip
     return place
 

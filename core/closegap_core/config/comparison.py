@@ -131,6 +131,12 @@ class ReconstructionsFigureConfig(Config):
     )
 
 
+class SurfaceFigureConfig(Config):
+    """The bound of single rows over two dimensions of q's mean, with the paths of inference."""
+
+    kind: Literal["surface"] = "surface"
+
+
 FigureConfig = Annotated[
     BarsFigureConfig
     | LinesFigureConfig
@@ -138,7 +144,8 @@ FigureConfig = Annotated[
     | FrontierFigureConfig
     | GradientsFigureConfig
     | GapsFigureConfig
-    | ReconstructionsFigureConfig,
+    | ReconstructionsFigureConfig
+    | SurfaceFigureConfig,
     Field(discriminator="kind"),
     named("kind"),
 ]

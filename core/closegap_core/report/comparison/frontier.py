@@ -20,11 +20,11 @@ def lines(entry: Entry) -> dict[tuple[str, str], Line]:
     return found
 
 
-def name(entry: Entry, key: tuple[str, str], line: Line) -> str:
+def name(key: tuple[str, str], line: Line) -> str:
     """What a line is called."""
     kind, start = key
     if kind == "model":
-        return entry.label
+        return "the model's own iterations"
     begun = "the prior" if start == "prior" else "the model" if start == "model" else f"iteration {start}"
     return f"{kind}, rate {line['refiner']['learning_rate']:g}, from {begun}"
 

@@ -139,8 +139,8 @@ def _strips(axes: Axes, panel: StripPanel) -> None:
 
 
 def _surface(axes: Axes, panel: SurfacePanel) -> None:
-    low, high = np.quantile(panel.z, [0.3, 1.0])
-    filled = axes.contourf(panel.x, panel.y, panel.z, np.linspace(low, high, 25), cmap="Greys", extend="min")
+    levels = np.linspace(float(panel.z.min()), float(panel.z.max()), 25)
+    filled = axes.contourf(panel.x, panel.y, panel.z, levels, cmap="Greys")
     if axes.figure is not None:
         axes.figure.colorbar(filled, ax=axes, label=panel.z_title, shrink=0.8)
     for path in panel.paths:

@@ -50,9 +50,11 @@ class Line:
         """As measured_text, or the words that stand for it."""
         if isinstance(self.published, str):
             return self.published
-        return (
-            NOTHING if self.published is None else spread(self.published, self.published_error, self.digits)
-        )
+        if self.published is None:
+            return NOTHING
+        # As it was published: no digits that were not.
+        value, error = (f"{number:.8g}" for number in (self.published, self.published_error or 0.0))
+        return (f"{value} ± {error}" if self.published_error else value).replace("-", MINUS)
 
 
 @final

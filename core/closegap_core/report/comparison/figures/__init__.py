@@ -14,6 +14,7 @@ from closegap_core.report.comparison.figures.gradients import gradients
 from closegap_core.report.comparison.figures.iterations import iterations
 from closegap_core.report.comparison.figures.lines import lines
 from closegap_core.report.comparison.figures.reconstructions import reconstructions
+from closegap_core.report.comparison.figures.surface import surface
 from closegap_core.report.comparison.inputs import Entry
 
 KINDS: dict[str, Kind] = {
@@ -24,6 +25,7 @@ KINDS: dict[str, Kind] = {
     "gradients": gradients,
     "gaps": gaps,
     "reconstructions": reconstructions,
+    "surface": surface,
 }
 """By the name that a configuration gives."""
 

@@ -30,18 +30,20 @@ def frontier(figure: FrontierFigureConfig, config: ComparisonConfig, entries: Se
         (*panels, published) if published.curves else tuple(panels),
         "ELBO of held-out rows after so many decoder passes, and after so much CPU time, a row: the model's own "
         "iterations, and refiners of each row's own q under the same decoder, each at the best of its rates. A pass is "
-        "the decoder and its gradient for one sample. The axes are logarithmic, so what costs nothing is not shown.",
+        "the decoder and its gradient for one sample. The axes are logarithmic, so what costs nothing is not shown; "
+        "what falls below the prior's ELBO is cut off.",
         columns=3 if published.curves else 2,
     )
 
 
 def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str) -> CurvePanel:
+    found = lines(entry)
     curves = []
-    for number, (key, line) in enumerate(lines(entry).items()):
-        points = [point for point in line["points"] if point[axis] > 0]
+    for number, (key, line) in enumerate(found.items()):
+        points = [point for point in line["points"] if point["passes"] > 0]
         curves.append(
             Curve(
-                name(entry, key, line),
+                name(key, line),
                 tuple(float(point[axis]) for point in points),
                 tuple(float(point["elbo"]) for point in points),
                 tuple(float(point["standard_error"]) for point in points),
@@ -49,7 +51,12 @@ def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str) -> C
                 SHAPES[number % len(SHAPES)],
             )
         )
-    return CurvePanel(f"measured, by {axis}", title, "ELBO (nats)", tuple(curves), log_x=True)
+    # What overshoots by thousands of nats would leave the rest without contrast: the frame begins at the prior.
+    low = float(next(iter(found.values()))["points"][0]["elbo"])
+    high = max(max(curve.y) for curve in curves)
+    margin = 0.05 * (high - low)
+    frame = (low - margin, high + margin) if margin > 0 else None
+    return CurvePanel(f"measured, by {axis}", title, "ELBO (nats)", tuple(curves), log_x=True, y_range=frame)
 
 
 def _published(entries: Sequence[Entry]) -> CurvePanel:

@@ -136,8 +136,10 @@ class Table:
 def table(config: ComparisonConfig, entries: Sequence[Entry]) -> Table:
     """The table of entries. Raises ComparisonError where one lacks a figure that is asked for."""
     lines = [line for _, members in grouped(entries) for line in _of_group(members, config.columns)]
-    data = tuple(_data(name, members[0]) for name, members in grouped(entries))
-    return Table(config.title, config.scale, data, tuple(lines), config.published_in, config.notes)
+    told = {name: _data(members[0]) for name, members in grouped(entries)}
+    alike = len(set(told.values())) == 1
+    data = {text if alike or not name else f"{name}: {text}": None for name, text in told.items()}
+    return Table(config.title, config.scale, tuple(data), tuple(lines), config.published_in, config.notes)
 
 
 def _of_group(members: Sequence[Entry], columns: Sequence[str]) -> list[Line]:
@@ -189,8 +191,8 @@ def _best(name: str, members: Sequence[Entry]) -> set[str]:
     return {label for label, value in found.items() if value == top}
 
 
-def _data(group: str, entry: Entry) -> str:
-    """On what a group was measured."""
+def _data(entry: Entry) -> str:
+    """On what an entry was measured."""
     identity = entry.identity
     drawn = {
         "none": "as they are",
@@ -199,7 +201,7 @@ def _data(group: str, entry: Entry) -> str:
         "dequantise_legacy": "dequantised as published, by one draw",
     }[identity["draw"]]
     return (
-        f"{group + ': ' if group else ''}{identity['source']}, {identity['rows']} {identity['part']} rows, {drawn}; "
+        f"{identity['source']}, {identity['rows']} {identity['part']} rows, {drawn}; "
         f"{identity['samples']} samples each ELBO, {identity['importance_samples']} each IWAE bound."
     )
 

@@ -95,6 +95,12 @@ class Ops(Protocol):
     def sum_last(self, a: Value) -> Value:
         """(..., D) -> (...)."""
 
+    def minus_sigmoid(self, x: Value, a: Value) -> Value:
+        """x - sigmoid(a), of a's shape."""
+
+    def dot_last(self, a: Value, b: Value) -> Value:
+        """(..., D), (..., D) -> (...): the sum of products."""
+
     def sum_softplus(self, a: Value) -> Value:
         """(..., D) -> (...): the sum of log(1 + exp(a))."""
 
@@ -239,16 +245,23 @@ class TorchOps:
     def sum_last(self, a: Tensor) -> Tensor:
         return a.sum(-1)
 
+    def minus_sigmoid(self, x: Tensor, a: Tensor) -> Tensor:
+        sigmoid = a.sigmoid()
+        return x - sigmoid if torch.is_grad_enabled() else torch.sub(x, sigmoid, out=sigmoid)
+
+    def dot_last(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.einsum("...d,...d->...", a, b)
+
     def sum_softplus(self, a: Tensor) -> Tensor:
         if torch.is_grad_enabled() or a.device.type != "cpu":
             # Torch's default threshold of 20 is off by 2e-9 there, which float64 tests see; 60 is exact.
             return functional.softplus(a, threshold=60.0).sum(-1)
         # max(a, 0) - log sigmoid(|a|), with one logarithm for the product of many sigmoids, each in [1/2, 1]: torch's
         # softplus takes a logarithm of every one, which is slow on a CPU.
-        sigmoids, count = a.abs().sigmoid(), a.shape[-1] // FACTORS
+        sigmoids, count = a.abs().sigmoid_(), a.shape[-1] // FACTORS
         many, rest = torch.split(sigmoids, [count * FACTORS, a.shape[-1] - count * FACTORS], -1)
         logs = many.reshape(*a.shape[:-1], count, FACTORS).prod(-1).log().sum(-1) + rest.prod(-1).log()
-        total: Tensor = a.relu().sum(-1) - logs
+        total: Tensor = torch.clamp(a, min=0.0, out=sigmoids).sum(-1) - logs
         return total
 
     def total_last(self, a: Tensor) -> Tensor:

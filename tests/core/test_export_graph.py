@@ -32,6 +32,8 @@ WORDS |= {
     "maximum": lambda ops, a: ops.maximum(a, -0.25),
     "clip": lambda ops, a: ops.clip(a, -0.5, 0.75),
     "clip_pull": lambda ops, a: ops.clip_pull(a * 2.0, a, -0.5, 0.75),
+    "minus_sigmoid": lambda ops, a: ops.minus_sigmoid(a * 0.5, a),
+    "dot_last": lambda ops, a: ops.dot_last(a, a + 1.0),
     "elu_pull": lambda ops, a: ops.elu_pull(a * 2.0, ops.elu(a)),
     "sigmoid_pull": lambda ops, a: ops.sigmoid_pull(a * 2.0, ops.sigmoid(a)),
     "concat": lambda ops, a: ops.concat([a, a * 2.0, -a]),

@@ -132,6 +132,12 @@ class OnnxOps:
     def sum_last(self, a: Symbol) -> Symbol:
         return self.graph.emit("ReduceSum", [a, self.graph.integers([-1])], None, keepdims=0)
 
+    def minus_sigmoid(self, x: Symbol, a: Symbol) -> Symbol:
+        return x - self.sigmoid(a)
+
+    def dot_last(self, a: Symbol, b: Symbol) -> Symbol:
+        return self.sum_last(a * b)
+
     def sum_softplus(self, a: Symbol) -> Symbol:
         # max(a, 0) + log(1 + exp(-|a|)): equal, never overflows, and ONNX Runtime's Softplus takes 4 times as long.
         return self.sum_last(self.relu(a) + self.log(self.exp(-self.abs(a)) + 1.0))

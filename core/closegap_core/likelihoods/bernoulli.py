@@ -22,10 +22,10 @@ class Bernoulli(Likelihood):
     kind: ClassVar[str] = "bernoulli"
 
     def log_likelihood(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
-        return ops.sum_last(x * out) - ops.sum_softplus(out)
+        return ops.dot_last(x, out) - ops.sum_softplus(out)
 
     def score(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
-        return x - ops.sigmoid(out)
+        return ops.minus_sigmoid(x, out)
 
     def error(self, ops: Ops, params: Mapping[str, Value], out: Value, x: Value) -> Value:
         logits = ops.clip(out, -LOGIT_BOUND, LOGIT_BOUND)

@@ -11,7 +11,7 @@ from torch import Tensor
 from closegap_core.model import Model
 from closegap_core.posterior import Posterior
 
-CHUNK_ROWS = 1280
+CHUNK_ROWS = 2560
 """Decoder rows (S B) of one pass; larger ones only cost memory."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.figure import Figure, Mark, table
-from benchmarks.flops import encoding, training_step
+from benchmarks.flops import encoding, importance_weights, training_step
 from closegap_core.config import TrainConfig
 from closegap_core.model import Model
 
@@ -55,6 +55,34 @@ def test_an_encoding_counts_samples_and_the_final_bound() -> None:
     assert encoding(built, iterations=3, samples=2, elbo_samples=16) == 2 * (
         (3 * 2 * 2 + 16) * decoder + encoder
     )
+
+
+def test_a_step_of_two_levels_counts_ancestral_draws_and_what_comes_up() -> None:
+    """By hand: decoders 8-16-16-784 and 4-12-12-16; the encoder above sees 8 gradients and 8 means from below."""
+    levels = [{"latent": z, "decoder": {"hidden": [width] * 2}} for z, width in ((8, 16), (4, 12))]
+    encoders = [{"hidden": [width] * 2, "connection": "highway"} for width in (16, 12)]
+    inference = {"method": "iterative", "encode": ["data", "gradient"], "iterations": 3, "samples": 2}
+    built = Model(
+        TrainConfig.model_validate(
+            {
+                "data": {"source": "mnist-5k"},
+                "model": {"likelihood": "bernoulli", "levels": levels},
+                "inference": {**inference, "encoders": encoders},
+            }
+        ),
+        784,
+    )
+    above = 4 * 12 + 12 * 12 + 12 * 16
+    decoder = 8 * 16 + 16 * 16 + 16 * 784 + above
+    later = 2 * 16 * 16 + 16 * 32 + 2 * 12 * 12 + 12 * 16
+    data, other = 3 * 16 * 784, 3 * 16 * 16 + 3 * 12 * 16 + later
+    assert training_step(built, 10) == 2 * 2 * 10 * (9 * decoder + above) + 2 * (
+        2 * 10 * (data + 3 * other)
+    ) + 2 * 3 * 10 * (later + 3 * 12 * 8)
+
+
+def test_importance_weights_need_one_decoder_pass_a_sample() -> None:
+    assert importance_weights(model(8, 16, method="standard"), 3, 5) == 2 * 15 * (8 * 16 + 16 * 16 + 16 * 784)
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,17 @@ import json
 import re
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, final
+from typing import Any, Self, TypeVar, final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from closegap_core.errors import CoreError
+from closegap_core.report.base import Count, Input, Nats
+from closegap_core.report.measured import Frontier, Gradient, PartGaps, Paths, SurfaceArrays, Units
 
-Nats = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
@@ -27,12 +27,8 @@ class ReportError(CoreError):
     """A report lacks something it is made of: names the file, the key and what is expected there."""
 
 
-class _Input(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
-
-
 @final
-class Terms(_Input):
+class Terms(Input):
     """ELBO = log-likelihood − KL, of one part of the data."""
 
     elbo: Nats
@@ -41,7 +37,7 @@ class Terms(_Input):
 
 
 @final
-class Epoch(_Input):
+class Epoch(Input):
     """One entry of a training history."""
 
     epoch: Count
@@ -51,7 +47,7 @@ class Epoch(_Input):
 
 
 @final
-class Iteration(_Input):
+class Iteration(Input):
     """ELBO after so many inference iterations; 0 is the prior."""
 
     iteration: Count
@@ -60,7 +56,7 @@ class Iteration(_Input):
 
 
 @final
-class Step(_Input):
+class Step(Input):
     """ELBO after so many Adam steps on each row's own q."""
 
     step: Count
@@ -68,7 +64,7 @@ class Step(_Input):
 
 
 @final
-class Iwae(_Input):
+class Iwae(Input):
     """Importance weighted bound with `samples` samples (Burda, Grosse & Salakhutdinov 2016)."""
 
     value: Nats
@@ -77,7 +73,7 @@ class Iwae(_Input):
 
 
 @final
-class Refinement(_Input):
+class Refinement(Input):
     """Adam on each row's own q, from the prior and from where the encoder ended."""
 
     from_prior: tuple[Step, ...] = Field(min_length=1)
@@ -87,7 +83,7 @@ class Refinement(_Input):
 
 
 @final
-class Evaluation(_Input):
+class Evaluation(Input):
     """`metrics.json` of an evaluation."""
 
     method: str
@@ -103,10 +99,17 @@ class Evaluation(_Input):
     elbo_by_iteration: tuple[Iteration, ...] = Field(min_length=2)
     iwae: Iwae
     refinement: Refinement | None
+    gaps: dict[str, PartGaps] | None = None
+    frontier: Frontier | None = None
+    active_units: Units | None = None
+    kl_by_dimension: tuple[Nats, ...] | None = None
+    gradient_by_iteration: tuple[Gradient, ...] | None = None
+    surface: Paths | None = None
+    verdict: tuple[str, ...] = ()
 
 
 @final
-class Pictures(_Input):
+class Pictures(Input):
     """`arrays.npz` of an evaluation. Rows are flat; `shape` is that of one row."""
 
     originals: np.ndarray
@@ -116,6 +119,7 @@ class Pictures(_Input):
     prior_samples: np.ndarray
     """(N, X): means of p(x | z), z from the prior"""
     shape: tuple[int, ...]
+    surface: SurfaceArrays | None = None
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -125,6 +129,7 @@ class Pictures(_Input):
                 arrays = {
                     name: file[name] for name in ("originals", "reconstructions", "prior_samples", "shape")
                 }
+                surface = SurfaceArrays.among(file)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ReportError(f"{path} does not hold the arrays of an evaluation: {error}") from error
         shape = tuple(int(side) for side in arrays.pop("shape"))
@@ -135,11 +140,11 @@ class Pictures(_Input):
                 raise ReportError(
                     f"{path}: {name} has shape {found}; expected {axes} axes, the last of {width}"
                 )
-        return cls(shape=shape, **arrays)
+        return cls(shape=shape, surface=surface, **arrays)
 
 
 @final
-class ModelReport(_Input):
+class ModelReport(Input):
     """A trained and evaluated model, under the name by which the page speaks of it."""
 
     name: str
@@ -160,7 +165,7 @@ class ModelReport(_Input):
 
 
 @final
-class Check(_Input):
+class Check(Input):
     """One comparison of an exported file with the model it came from; relative errors of a row."""
 
     name: str
@@ -173,7 +178,7 @@ class Check(_Input):
 
 
 @final
-class EncodingReport(_Input):
+class EncodingReport(Input):
     """An encoded data set: the ELBO that the exported file reports for each row, and how far it can be trusted."""
 
     elbo: np.ndarray

@@ -12,7 +12,7 @@ from string import Template
 import numpy as np
 
 from closegap_core.durable import write_bytes
-from closegap_core.report import charts, images, tables
+from closegap_core.report import charts, images, measures, tables
 from closegap_core.report.charts import Figure, number
 from closegap_core.report.inputs import EncodingReport, ModelReport, ReportError
 
@@ -57,6 +57,7 @@ def _write(
         section("In figures", tables.figures(models), _reading_of_figures()),
         _learning(models, figures),
         _iterations(models, figures),
+        *(section(*parts) for parts in measures.sections(models, figures)),
         _reconstructions(models),
         _prior_samples(models),
         *(_encoding(models[0], encoding, figures) if encoding else ()),

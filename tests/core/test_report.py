@@ -217,6 +217,93 @@ def test_the_histogram_counts_every_row(
     assert "2,512 rows a second" in page
 
 
+def measured() -> dict[str, Any]:
+    """What an evaluation that measured everything says beside its bounds."""
+
+    def gap(value: float) -> dict[str, float]:
+        return {"value": value, "standard_error": 0.2, "estimator_error": 0.03}
+
+    def points(first: int, gaps: list[float]) -> list[dict[str, float]]:
+        return [
+            {
+                "passes": first + t,
+                "seconds": 0.01 * t,
+                "elbo": -90 - left,
+                "gap": left,
+                "gap_standard_error": 0.1,
+            }
+            for t, left in enumerate(gaps)
+        ]
+
+    part = {
+        "rows": 100,
+        "approximation_gap": gap(1.5),
+        "amortization_gap": gap(2.5),
+        "inference_gap": gap(4.0),
+        "log_evidence": {"value": -85.5, "estimator": "ais"},
+        "verdict": ["the amortization gap is the larger part", "said of all"],
+    }
+    refiner = {"kind": "adam", "learning_rate": 0.05}
+    return {
+        "gaps": {"train": part, "test": {**part, "amortization_gap": gap(3.25)}},
+        "frontier": {
+            "rows": 200,
+            "lines": [
+                {"start": "model", "refiner": None, "points": points(0, [100.0, 4.0, 3.0])},
+                {"start": "model", "refiner": refiner, "points": points(2, [3.0, 2.5])},
+                {"start": "prior", "refiner": refiner, "points": points(0, [100.0, 60.0])},
+            ],
+        },
+        "active_units": {"count": 2, "threshold": 0.01, "variance": [0.5, 0.001, 0.7]},
+        "kl_by_dimension": [1.0, 0.002, 3.0],
+        "gradient_by_iteration": [{"iteration": t, "mean": 2.0 / (t + 1), "log_var": 1.0} for t in range(3)],
+        "surface": {"dimensions": [0, 2], "objective": "elbo", "paths": [None, refiner]},
+        "verdict": ["said of all", "posterior collapse of level 2"],
+    }
+
+
+def test_what_was_measured_is_shown(tmp_path: Path) -> None:
+    trained, evaluated = bundles(tmp_path, "iterative", -90.0, 3, (4, 4))
+    path = evaluated / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **measured()}))
+    with np.load(evaluated / "arrays.npz") as file:
+        arrays = dict(file)
+    walks = {f"surface_path_{i}": np.full((1, 4, 2), float(i), np.float32) for i in range(2)}
+    heights = np.array([[[-500.0, -90.0], [-100.0, -95.0]]])
+    surface = {
+        "surface_axis": np.array([-1.0, 1.0]),
+        "surface_heights": heights,
+        "surface_optimum": np.ones((1, 2)),
+    }
+    np.savez(evaluated / "arrays.npz", **arrays, **surface, **walks)
+    page = build_single(tmp_path / "r.html", model=ModelReport.read("m", trained, evaluated)).read_text()
+    figures = figures_of(page)
+    bars = {trace["name"]: trace["y"] for trace in figures["gaps-0"]["data"]}
+    assert bars == {"approximation gap": [1.5, 1.5], "amortization gap": [2.5, 3.25]}
+    own, adam, _ = figures["frontier-0-0"]["data"]
+    assert (own["x"], own["y"]) == ([1.0, 2.0], [4.0, 3.0]), "the prior is left out"
+    assert adam["name"] == "adam, rate 0.05, from the model"
+    assert figures["frontier-0-1"]["data"][1]["x"] == [0.0, 0.01]
+    assert figures["gradients-0"]["data"][0]["y"] == [2.0, 1.0, 2.0 / 3]
+    assert figures["dimensions-0"]["data"][0]["y"] == [3.0, 1.0, 0.002]
+    shown, *paths = figures["surface-0-0"]["data"]
+    assert shown["z"] == [[-150.0, -90.0], [-100.0, -95.0]], "what is far below the top is cut"
+    assert [path["x"][0] for path in paths] == [1.0, 0.0, 1.0], "the model's own above the refiner's"
+    words = without_plotly(page)
+    assert words.count("said of all") == 1
+    assert "posterior collapse of level 2" in words
+    assert "−85.50 (ais)" in words
+
+
+def test_a_surface_without_its_heights_is_refused(tmp_path: Path) -> None:
+    trained, evaluated = bundles(tmp_path, "iterative", -90.0, 3, (4, 4))
+    with np.load(evaluated / "arrays.npz") as file:
+        arrays = dict(file)
+    np.savez(evaluated / "arrays.npz", **arrays, surface_axis=np.zeros(2))
+    with pytest.raises(ReportError, match="surface_heights"):
+        ModelReport.read("m", trained, evaluated)
+
+
 def test_the_lead_says_which_is_above(tmp_path: Path, models: tuple[ModelReport, ModelReport]) -> None:
     standard, iterative = models
     gain = iterative.evaluation.elbo - standard.evaluation.elbo

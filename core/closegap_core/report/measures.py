@@ -44,18 +44,12 @@ def _row(panels: Sequence[Panel], name: str, figures: dict[str, Figure]) -> str:
 
 
 def _verdicts(models: Sequence[ModelReport]) -> Section | None:
-    lines = [
-        f"<li>{escape(model.name)}: {escape(said)}</li>"
-        for model in models
-        for said in (
-            *model.evaluation.verdict,
-            *(
-                f"{word}, on {part} rows"
-                for part, gaps in (model.evaluation.gaps or {}).items()
-                for word in gaps.verdict
-            ),
-        )
-    ]
+    lines = []
+    for model in models:
+        said = list(model.evaluation.verdict)
+        for part, gaps in (model.evaluation.gaps or {}).items():
+            said += [f"{word}, on {part} rows" for word in gaps.verdict if word not in said]
+        lines += [f"<li>{escape(model.name)}: {escape(word)}</li>" for word in said]
     if not lines:
         return None
     return (
@@ -126,7 +120,7 @@ def _frontier(place: int, model: ModelReport, figures: dict[str, Figure]) -> Sec
     reading = (
         f"The amortization gap left, L[q*] − L[q], on {frontier.rows} rows under the decoder of {escape(model.name)}: "
         "after so many decoder passes (one sample of one row with its gradient), and after so much CPU time. Lower and "
-        "further left is better. The prior itself lies far above and is not shown."
+        "further left is better. What begins at the prior may lie above the frame; double-click to see all."
     )
     name = f"Gap by pass and by second, {escape(model.name)}"
     return name, _row(panels, f"frontier-{place}", figures), reading
@@ -218,17 +212,18 @@ def _surface(place: int, model: ModelReport, figures: dict[str, Figure]) -> Sect
     first, second = said.dimensions
     panels = []
     for row, heights in enumerate(arrays.heights):
+        # The model's own few steps are drawn over the refiners' many.
         paths = [
             Curve(
                 name,
-                tuple(path[row, :, 0].tolist()),
-                tuple(path[row, :, 1].tolist()),
+                *(tuple(path[row, :, side].tolist()) for side in (0, 1)),
                 None,
-                colour + 1,
-                marked=True,
+                colour,
+                marked=colour == 1,
             )
-            for colour, (name, path) in enumerate(zip(names, arrays.paths, strict=True))
+            for colour, (name, path) in enumerate(zip(names, arrays.paths, strict=True), 1)
         ]
+        paths = [*paths[1:], paths[0]]
         best = arrays.optimum[row]
         paths.append(Curve("best q", (float(best[0]),), (float(best[1]),), None, 0, marked=True))
         titles = (f"row {row + 1}", f"mean of z, dimension {first + 1}", f"dimension {second + 1}", "nats")

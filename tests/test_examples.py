@@ -68,7 +68,7 @@ def test_the_sweep_is_nine_trials_over_encodings_and_iterations() -> None:
     assert math.prod(len(dimension.values or ()) for dimension in sweep.space.values()) == 9
 
 
-def run_in(home: Path, name: str, *changes: str) -> list[dict[str, Any]]:
+def run_in(home: Path, name: str, *changes: str, scale: str | None = None) -> list[dict[str, Any]]:
     """What `closegap run --json` of an example says, line by line."""
     command = [
         str(Path(sys.executable).with_name("closegap")),
@@ -78,6 +78,7 @@ def run_in(home: Path, name: str, *changes: str) -> list[dict[str, Any]]:
     ]
     for change in changes:
         command += ["--set", change]
+    command += ["--scale", scale] if scale else []
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -119,6 +120,20 @@ def test_the_pipeline_runs(run: Run) -> None:
     found = outputs(run("pipeline", "train:training.epochs=2", "evaluate:evaluation.importance_samples=20"))
     assert [sorted(job)[-1] for job in found].count("valid_elbo") == 1
     assert len(found) == 4
+
+
+def test_an_experiment_of_a_paper_runs_and_tells_its_scale(run: Run) -> None:
+    changes = (
+        "scale.data={source: digits, split: {train: 100, valid: 20, test: 20}}",
+        "scale.training={epochs: 1, batch_size: 50}",
+        "scale.step=1.0",
+    )
+    *_, compared = outputs(run("paper/fig3", *changes, scale="small"))
+    folder = Path(compared["path"])
+    table = json.loads((folder / "table.json").read_text())
+    assert table["scale"] == "small"
+    assert table["data"][0].startswith("digits, 20 test rows, binarised by one draw")
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_sweep_runs_and_keeps_the_best(tmp_path: Path) -> None:

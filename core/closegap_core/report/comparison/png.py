@@ -98,10 +98,10 @@ def _curves(axes: Axes, panel: CurvePanel) -> None:
         axes.legend(fontsize=8, frameon=False)
 
 
-def _curve(axes: Axes, curve: Curve) -> None:
+def _curve(axes: Axes, curve: Curve, size: float = 4.5) -> None:
     marker = MARKERS[curve.colour % len(MARKERS)] if curve.marked else None
     axes.plot(
-        curve.x, curve.y, DASHES[curve.dash], color=_colour(curve.colour), marker=marker, markersize=4.5,
+        curve.x, curve.y, DASHES[curve.dash], color=_colour(curve.colour), marker=marker, markersize=size,
         linewidth=1.6, label=curve.name,
     )  # fmt: skip
 
@@ -140,17 +140,19 @@ def _strips(axes: Axes, panel: StripPanel) -> None:
 
 def _surface(axes: Axes, panel: SurfacePanel) -> None:
     levels = np.linspace(float(panel.z.min()), float(panel.z.max()), 25)
-    filled = axes.contourf(panel.x, panel.y, panel.z, levels, cmap="Greys")
+    filled = axes.contourf(panel.x, panel.y, panel.z, levels, cmap="Greys", alpha=0.6)
     if axes.figure is not None:
-        axes.figure.colorbar(filled, ax=axes, label=panel.z_title, shrink=0.8)
-    for path in panel.paths:
-        _curve(axes, path)
-        axes.plot(path.x[-1:], path.y[-1:], "*", color=_colour(path.colour), markersize=11)
+        bar = axes.figure.colorbar(filled, ax=axes, shrink=0.7)
+        bar.set_label(panel.z_title, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+    for path in reversed(panel.paths):  # the first, the model's, lies on top
+        _curve(axes, path, size=2.5)
+        axes.plot(path.x[-1:], path.y[-1:], "*", color=_colour(path.colour), markersize=10)
     axes.set_xlim(float(panel.x[0]), float(panel.x[-1]))
     axes.set_ylim(float(panel.y[0]), float(panel.y[-1]))
     axes.set_aspect("equal")
     _frame(axes, panel.x_title, panel.y_title)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=7, loc="lower right")
 
 
 def _frame(axes: Axes, x_title: str, y_title: str) -> None:

@@ -75,16 +75,20 @@ class Table:
         """Of the cells of a line."""
         names = {QUANTITIES[line.quantity].heading for line in self.lines}
         measured = names.pop() if len(names) == 1 else "measured"
-        return [measured, "difference", *(["published", "difference"] if self.published_in else [])]
+        difference = ["difference"] if self._differs else []
+        return [measured, *difference, *(["published", *difference] if self.published_in else [])]
 
     def cells(self, line: Line) -> list[str]:
-        """Measured, its difference; where something was published, that and its difference."""
-        published = [line.published_text, signed(line.published_difference, line.digits)]
-        return [
-            line.measured_text,
-            signed(line.difference, line.digits),
-            *(published if self.published_in else []),
-        ]
+        """Measured, its difference where there is any; where something was published, that and its difference."""
+        measured, published = [line.measured_text], [line.published_text]
+        if self._differs:
+            measured.append(signed(line.difference, line.digits))
+            published.append(signed(line.published_difference, line.digits))
+        return [*measured, *(published if self.published_in else [])]
+
+    @property
+    def _differs(self) -> bool:
+        return any(line.difference is not None for line in self.lines)
 
     @property
     def one_quantity(self) -> bool:
@@ -94,14 +98,13 @@ class Table:
     @property
     def footnotes(self) -> list[str]:
         """Everything below the table."""
-        differs = any(line.difference is not None for line in self.lines)
         return [
             *(f"Scale {self.scale}." for _ in (1,) if self.scale),
             *self.data,
             *(f"Published: {self.published_in}." for _ in (1,) if self.published_in),
             *(
                 ["Differences are from the first entry (of each group); ± is one standard error."]
-                if differs
+                if self._differs
                 else []
             ),
             *self.notes,

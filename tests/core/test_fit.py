@@ -321,6 +321,12 @@ def test_a_batch_larger_than_the_data_is_refused(dataset: Dataset, tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+def test_statistics_of_a_batch_are_not_shared_by_ranks(dataset: Dataset, tmp_path: Path) -> None:
+    two = Threads(0, [None, None], threading.Barrier(2))
+    with pytest.raises(ConfigError, match=r"batch_norm.*but there are 2 ranks; ask for one"):
+        run(config("batch_norm"), dataset, tmp_path, two)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="torch sees none here"):
@@ -429,8 +435,8 @@ def test_a_gradient_that_is_not_finite_keeps_the_last_good_checkpoint(
 def test_whatever_learns_stops_before_a_step_that_is_not_finite(
     method: str, options: dict[str, Any], dataset: Dataset, tmp_path: Path
 ) -> None:
-    if options and method in ("svi", "online"):
-        options = {}  # they have no encoder, or one that makes its own steps
+    if options and method in ("svi", "online", "batch_norm"):
+        options = {}  # they have no encoder, one that makes its own steps, or one with statistics of the data
     run(config(method, **options), dataset, tmp_path, stop_at=5)
     before = weights(tmp_path)
     dataset.train.rows[:] = np.nan

@@ -81,6 +81,16 @@ def test_autograd_learns_the_same_in_a_hierarchy(goal: Objective, hierarchy: str
     assert_learn_the_same(lambda: make(model=HIERARCHIES[hierarchy], encode=EVERYTHING), goal)
 
 
+@pytest.mark.parametrize("start", ["standard", "ladder"])
+def test_autograd_learns_the_same_after_a_start(start: str) -> None:
+    first = {"method": start, "encoder": {"hidden": [6]}}
+    assert_learn_the_same(lambda: make(model=HIERARCHIES["markov"], start=first))
+
+
+def test_autograd_learns_the_same_from_the_importance_weighted_bound() -> None:
+    assert_learn_the_same(make, Objective(importance_weighted=True))
+
+
 @pytest.mark.parametrize("weights", ["uniform", "linear", "last"])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_autograd_learns_the_same_with_loss_weights(weights: str, count: int) -> None:

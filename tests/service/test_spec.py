@@ -145,6 +145,27 @@ def test_a_huge_text_is_refused_before_it_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("inference", "told"),
+    [
+        (
+            {"method": "standard", "encoders": [{"hidden": [4]}, {"hidden": [4]}]},
+            "inference.encoders has 2 networks for 1 levels",
+        ),
+        (
+            {"method": "iterative", "encoder": {"batch_norm": True}},
+            "workers is 2, but an encoder has batch_norm",
+        ),
+    ],
+    ids=["levels", "ranks"],
+)
+def test_what_does_not_fit_together_in_a_train_spec_is_told_before_it_runs(
+    inference: dict[str, Any], told: str
+) -> None:
+    [said] = _told({**TRAIN, "inference": inference, "resources": {"workers": 2}})
+    assert told in said
+
+
+@pytest.mark.parametrize(
     ("network", "path", "accepted"),
     [
         ({"activation": "eluu"}, "activation", "one of elu, relu, tanh, sigmoid, leaky_relu"),

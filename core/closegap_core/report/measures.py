@@ -213,16 +213,10 @@ def _surface(place: int, model: ModelReport, figures: dict[str, Figure]) -> Sect
     panels = []
     for row, heights in enumerate(arrays.heights):
         # The model's own few steps are drawn over the refiners' many.
-        paths = [
-            Curve(
-                name,
-                *(tuple(path[row, :, side].tolist()) for side in (0, 1)),
-                None,
-                colour,
-                marked=colour == 1,
-            )
-            for colour, (name, path) in enumerate(zip(names, arrays.paths, strict=True), 1)
-        ]
+        paths = []
+        for colour, (name, path) in enumerate(zip(names, arrays.paths, strict=True), 1):
+            xs, ys = (tuple(side.tolist()) for side in path[row].T)
+            paths.append(Curve(name, xs, ys, None, colour, marked=colour == 1))
         paths = [*paths[1:], paths[0]]
         best = arrays.optimum[row]
         paths.append(Curve("best q", (float(best[0]),), (float(best[1]),), None, 0, marked=True))

@@ -91,6 +91,29 @@ def test_autograd_learns_the_same_from_the_importance_weighted_bound() -> None:
     assert_learn_the_same(make, Objective(importance_weighted=True))
 
 
+STARTS: dict[str, dict[str, Any]] = {
+    "lstm": {"encoder": {"kind": "lstm", "hidden": [4]}},
+    "batch norm": {"encoder": {"hidden": [4], "batch_norm": True}},
+    "through": {"encoder": {"hidden": [4]}, "backprop_through_iterations": True},
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_refiner_starts_from_an_encoder_that_learns_by_autograd(name: str) -> None:
+    """In a hybrid, the encoder learns what it learns alone."""
+    start = {"method": "iterative", "iterations": 2, **STARTS[name]}
+    hybrid = make(method="hybrid", iterations=2, encoder=None, start=start)
+    alone = make(**start)
+    alone.phi.data.copy_(hybrid.phi.data)
+    for flat in (alone.theta, hybrid.theta):
+        flat.data.copy_(hybrid.theta.data)
+    for model in (hybrid, alone):
+        model.learn(rows(), noise, 1.0 / ROWS)
+    assert float(alone.phi.grad.abs().max()) > 0
+    torch.testing.assert_close(hybrid.phi.grad, alone.phi.grad, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(hybrid.phi.data, alone.phi.data, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("weights", ["uniform", "linear", "last"])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_autograd_learns_the_same_with_loss_weights(weights: str, count: int) -> None:

@@ -76,7 +76,8 @@ class Unrolled(Amortized):
             else:
                 goal, bound = self._end(generative, theta, grads[0], x, at.q, noise, t, lesson)
             last = _along(goal, reached)
-            total = total + last * (self.loss_weights(t, count) / count)
+            with torch.enable_grad():  # whoever calls, as `hybrid` does, may not be differentiating
+                total = total + last * (self.loss_weights(t, count) / count)
         if self.through:
             _add(grads[0], of_theta, last, lesson.scale, retain=True)
         _add(grads[1], of_phi, total, lesson.scale)

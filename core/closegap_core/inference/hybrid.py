@@ -18,7 +18,6 @@ from closegap_core.inference.refiners import GRADIENT_ONLY
 class Hybrid(Refined):
     """The encoder is trained where it stands; theta where the refiner arrives."""
 
-    @torch.no_grad()
     def learn(
         self,
         generative: GenerativeModel,
@@ -34,7 +33,8 @@ class Hybrid(Refined):
         proposed = self.start.learn(generative, theta, phi, (unused, grads[1]), x, noise, alone)
         if lesson.alone:
             return proposed
-        walk = self.walk(generative, theta, phi, x, noise, lesson.objective)
-        *_, q = itertools.islice(walk, self.iterations + 1)
-        last, scale = noise(self.draws), lesson.scale
-        return generative.learn(theta, grads[0], x, q, last, scale, GRADIENT_ONLY, lesson.objective)[1]
+        with torch.no_grad():  # the start may learn by autograd, the rest does not
+            walk = self.walk(generative, theta, phi, x, noise, lesson.objective)
+            *_, q = itertools.islice(walk, self.iterations + 1)
+            last, scale = noise(self.draws), lesson.scale
+            return generative.learn(theta, grads[0], x, q, last, scale, GRADIENT_ONLY, lesson.objective)[1]

@@ -19,6 +19,7 @@ from closegap_core.errors import CheckpointError
 from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.inference import method_of
 from closegap_core.inference.base import Lesson, Noise
+from closegap_core.inference.draws import DRAWS
 from closegap_core.objective import ELBO, Objective
 from closegap_core.parameters import CPU, Flat
 from closegap_core.posterior import Posterior
@@ -58,7 +59,8 @@ class Model:
 
     def posteriors(self, x: Tensor, noise: Noise, iterations: int | None = None) -> Iterator[Posterior]:
         """q of iterations 0 to T for rows x (B, X): T + 1 values."""
-        walk = self.method.posteriors(self.generative, self.theta.views, self.phi.views, x, noise)
+        theta, phi, related = self.theta.views, self.phi.views, self._related(noise)
+        walk = self.method.posteriors(self.generative, theta, phi, x, related)
         for _ in range((self.method.iterations if iterations is None else iterations) + 1):
             with torch.no_grad():
                 q = next(walk)
@@ -102,7 +104,13 @@ class Model:
         The other arguments are those of `Lesson`.
         """
         grads, lesson = (self.theta.grads, self.phi.grads), Lesson(scale, objective, iterations, step, alone)
-        return self.method.learn(self.generative, self.theta.views, self.phi.views, grads, x, noise, lesson)
+        theta, phi, related = self.theta.views, self.phi.views, self._related(noise)
+        return self.method.learn(self.generative, theta, phi, grads, x, related, lesson)
+
+    def _related(self, noise: Noise) -> Noise:
+        """The draws of each iteration as `inference.draws` relates them."""
+        relate = DRAWS[self.config.inference.draws]
+        return lambda t: relate(noise(t))
 
     def simulate(self, rows: int, *words: int) -> tuple[Tensor, Tensor]:
         """Ancestral noise (R, Z) and x (R, X) simulated from it, decided by `words`.

@@ -84,6 +84,14 @@ def _by_autograd(choice: Choice) -> bool:
     return recurrent or _normalised(choice) or choice["inference.backprop_through_iterations"]
 
 
+def _signs_of_nothing(choice: Choice) -> bool:
+    """Whether an encoder is shown signs of errors that pairs of draws bring to zero but for rounding."""
+    start = choice.get("inference.start") or {}
+    normalise = choice.get("inference.normalise", start.get("normalise"))
+    encode = choice.get("inference.encode", start.get("encode", ()))
+    return choice["inference.draws"] == "antithetic" and normalise == "log_sign" and "error" in encode
+
+
 REFUSALS = (
     Refusal("at least one of data, gradient, error", lambda c: c.get("inference.encode") == ("estimate",)),
     Refusal(
@@ -122,6 +130,7 @@ REFUSALS = (
         "no KL that a bit could be free in",
         lambda c: c["training.objective"] == "iwae" and c["training.free_bits"] > 0,
     ),
+    Refusal("encodes the sign of errors", _signs_of_nothing),
 )
 
 

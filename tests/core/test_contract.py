@@ -31,6 +31,7 @@ from closegap_core.errors import ExportError
 from closegap_core.export.encoder import FixedNoise, build
 from closegap_core.fit import EpochMetrics, Stopped, finish, fit
 from closegap_core.inference.base import Noise
+from closegap_core.inference.draws import DRAWS
 from closegap_core.model import Model
 from closegap_core.objective import Objective
 from closegap_core.posterior import Posterior
@@ -91,9 +92,10 @@ def rows_of(config: TrainConfig, seed: int = 3) -> Tensor:
 
 
 def noise_of(model: Model, rows: slice = slice(None)) -> Noise:
-    """The same at every iteration, so that who learns where need not be known here."""
+    """The same at every iteration, so that who learns where need not be known here; pairs if the model wants them."""
     draw = seeds.normal((SAMPLES, ROWS, model.noise_width), torch.float64, 11)[:, rows]
-    return lambda t: draw
+    related = DRAWS[model.config.inference.draws](draw)
+    return lambda t: related
 
 
 def assert_equal(found: Posterior, expected: Posterior, within: float = 0.0) -> None:

@@ -20,6 +20,41 @@ Encoding = Literal["data", "gradient", "error", "estimate"]
 Samples = Annotated[int, Field(ge=1, le=10_000, description="Monte-Carlo samples S of an ELBO estimate.")]
 
 
+def paired(draws: str, samples: int) -> None:
+    """Raises ValueError where draws come in pairs and the samples do not."""
+    if draws != "independent" and samples % 2:
+        raise ValueError(
+            f"draws are {draws}, which come in pairs, but samples is {samples}; give an even number"
+        )
+
+
+class SampledConfig(Config):
+    """What every method has: draws of z at each iteration, for its signals and for what it learns."""
+
+    samples: Samples = 1
+    draws: Literal["independent", "antithetic"] = Field(
+        "independent",
+        description="How the samples of an iteration relate; antithetic ones come in pairs, so S is even.",
+    )
+
+    @model_validator(mode="after")
+    def _samples_have_partners(self) -> Self:
+        paired(self.draws, self.samples)
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_leave_a_sign(self) -> Self:
+        if self.draws == "independent":
+            return self
+        for path, encoder in encoders_of(self):
+            if getattr(encoder, "normalise", None) == "log_sign" and "error" in encoder.encoded:
+                raise ValueError(
+                    f"{path} encodes the sign of errors (normalise is log_sign), which {self.draws} draws bring to "
+                    "zero but for rounding where q is the prior; normalise by layer, or leave draws independent"
+                )
+        return self
+
+
 class EncoderConfig(Config):
     """What every encoder has: networks."""
 
@@ -63,10 +98,8 @@ class StandardStart(OnePassConfig):
     method: Literal["standard"] = "standard"
 
 
-class StandardConfig(StandardStart):
+class StandardConfig(StandardStart, SampledConfig):
     """The standard encoder by itself."""
-
-    samples: Samples = 1
 
 
 class LadderStart(OnePassConfig):
@@ -75,10 +108,8 @@ class LadderStart(OnePassConfig):
     method: Literal["ladder"] = "ladder"
 
 
-class LadderConfig(LadderStart):
+class LadderConfig(LadderStart, SampledConfig):
     """The ladder encoder by itself."""
-
-    samples: Samples = 1
 
 
 OnePassStart = Annotated[StandardStart | LadderStart, Field(discriminator="method"), named("method")]
@@ -139,10 +170,9 @@ class IterativeStart(EncoderConfig):
         return self
 
 
-class IterativeConfig(IterativeStart):
+class IterativeConfig(IterativeStart, SampledConfig):
     """Iterative inference by itself."""
 
-    samples: Samples = 1
     iterations_drawn: Literal["fixed", "uniform", "growing"] = Field(
         "fixed",
         description="Of each training step: T, drawn from 1 … T, or from 1 up to T over the first half of the epochs.",
@@ -190,19 +220,10 @@ class RefinerConfig(Config):
 Refiner = Annotated[RefinerConfig, named("kind")]
 
 
-def paired(draws: str, samples: int) -> None:
-    """Raises ValueError where draws come in pairs and the samples do not."""
-    if draws != "independent" and samples % 2:
-        raise ValueError(
-            f"draws are {draws}, which come in pairs, but samples is {samples}; give an even number"
-        )
-
-
-class RefinedConfig(Config):
+class RefinedConfig(SampledConfig):
     """What every method with a refiner has."""
 
     refiner: Refiner = RefinerConfig()
-    samples: Samples = 1
 
     @model_validator(mode="after")
     def _draws_have_partners(self) -> Self:
@@ -256,7 +277,7 @@ class SemiAmortizedConfig(RefinedConfig):
         return self
 
 
-class AuxiliaryFlowConfig(Config):
+class AuxiliaryFlowConfig(SampledConfig):
     """An encoder whose q is an auxiliary flow, not a diagonal Gaussian (Cremer, Li & Duvenaud 2018)."""
 
     method: Literal["flow"] = "flow"
@@ -273,7 +294,6 @@ class AuxiliaryFlowConfig(Config):
     network: NetworkConfig = Field(
         NetworkConfig(hidden=(200,)), description="Each of the flow's networks, 2 a coupling step and 2 more."
     )
-    samples: Samples = 1
 
 
 InferenceConfig = Annotated[

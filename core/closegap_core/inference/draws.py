@@ -1,10 +1,11 @@
-"""How the S draws of a refiner's step relate: pairs of opposite sign cancel most of the gradient's noise.
+"""How the S draws of an iteration relate: pairs of opposite sign cancel most of the gradient's noise.
 
 With z = mean + sigma noise, the part of d log p(x|z)/dz that is linear in the noise is the largest share of the
-variance of dL/dmean; in a pair (noise, -noise) it cancels (antithetic variates, Hammersley & Morton 1956). Signs in
-place of normal draws take the variance from the diagonal of the curvature, which is all that dL/dlog_var asks for
-(Hutchinson 1990), and give both gradients up to terms of third and higher order of log p(x|z). That serves a
-refiner, whose error is of second order in the ELBO that it reaches; no bound is measured so.
+variance of dL/dmean; in a pair (noise, -noise) it cancels (antithetic variates, Hammersley & Morton 1956). Each draw
+is still one of q, so that every bound holds, and learning is as unbiased as before. Signs in place of normal draws
+take the variance from the diagonal of the curvature, which is all that dL/dlog_var asks for (Hutchinson 1990), and
+give both gradients up to terms of third and higher order of log p(x|z). That serves a refiner, whose error is of
+second order in the ELBO that it reaches; nothing is measured or learned so.
 """
 
 from __future__ import annotations

@@ -15,9 +15,11 @@ from closegap_core import seeds
 from closegap_core.config import (
     FrontierRefinerConfig,
     HybridConfig,
+    IterativeConfig,
     RefinementConfig,
     RefinerConfig,
     SemiAmortizedConfig,
+    StandardConfig,
     SviConfig,
     TrainConfig,
 )
@@ -155,6 +157,9 @@ PAIRS = {"kind": "newton", "draws": "signs"}
 @pytest.mark.parametrize(
     ("config", "value"),
     [
+        (StandardConfig, {"draws": "antithetic"}),
+        (IterativeConfig, {"draws": "antithetic", "samples": 3}),
+        (HybridConfig, {"draws": "antithetic"}),
         (HybridConfig, {"refiner": PAIRS}),
         (SviConfig, {"refiner": PAIRS, "samples": 3}),
         (SemiAmortizedConfig, {"refiner": {**PAIRS, "draws": "antithetic"}}),
@@ -167,3 +172,42 @@ def test_pairs_of_an_odd_number_of_samples_are_refused(config: type[Config], val
     with pytest.raises(ValidationError, match=r"come in pairs, but samples is [135]; give an even number"):
         config.model_validate(value)
     assert config.model_validate({**value, "samples": 4})
+
+
+def bernoulli_model(inference: dict[str, Any]) -> Model:
+    config = {
+        "data": {"source": "digits"},
+        "model": {"likelihood": "bernoulli", "levels": [{"latent": LATENT, "decoder": {"hidden": [5]}}]},
+        "inference": inference,
+    }
+    return Model(TrainConfig.model_validate(config), WIDTH, torch.float64)
+
+
+@pytest.mark.parametrize(
+    "inference",
+    [
+        {"method": "standard", "samples": 4},
+        {"method": "iterative", "iterations": 3, "samples": 4},
+        {"method": "hybrid", "iterations": 2, "samples": 4, "refiner": "newton"},
+    ],
+    ids=lambda value: str(value["method"]),
+)
+def test_a_method_with_antithetic_draws_sees_pairs_and_nothing_else_changes(
+    inference: dict[str, Any],
+) -> None:
+    x = (rows() > 0).double()
+
+    def noise(t: int) -> Tensor:
+        return seeds.normal((4, ROWS, LATENT), torch.float64, 7, t)
+
+    def pairs(t: int) -> Tensor:
+        return torch.cat([noise(t)[:2], -noise(t)[:2]])
+
+    paired, plain = bernoulli_model({**inference, "draws": "antithetic"}), bernoulli_model(inference)
+    for got, expected in zip(paired.posteriors(x, noise), plain.posteriors(x, pairs), strict=True):
+        assert torch.equal(got.mean, expected.mean)
+        assert torch.equal(got.log_var, expected.log_var)
+    assert torch.equal(paired.learn(x, noise, 0.25).elbo, plain.learn(x, pairs, 0.25).elbo)
+    assert torch.equal(paired.theta.grad, plain.theta.grad)
+    assert torch.equal(paired.phi.grad, plain.phi.grad)
+    assert float(plain.phi.grad.abs().max()) > 0

@@ -8,7 +8,7 @@ import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
 
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ from closegap.job import Record
 from closegap.problems import meant
 from closegap_core.bundle import MANIFEST, Bundle
 from closegap_core.durable import flush_folder
+from closegap_core.errors import BundleError
 
 LINEAGE = "register"
 """Field of a bundle's lineage with the name it is registered under, from which the registry is rebuilt."""
@@ -37,6 +38,14 @@ class Version(Record):
     job: str
     attempt: int
     created: datetime
+
+
+@final
+class Rebuilt(NamedTuple):
+    """What a rebuilt registry has more than before, and what is wrong with bundles that were left out."""
+
+    added: tuple[Version, ...]
+    damaged: tuple[str, ...]
 
 
 @final
@@ -107,19 +116,28 @@ class Registry:
         """Every version of every name."""
         return [version for name in self.names() for version in self.versions(name)]
 
-    def rebuild(self) -> tuple[Version, ...]:
-        """Register every bundle whose lineage has a name but which no version points to; what was added.
+    def rebuild(self) -> Rebuilt:
+        """Register every bundle whose lineage has a name but which no version points to; a damaged one is left out.
 
         Oldest bundle first, so that a registry that was lost whole gets its version numbers back.
         """
-        found = [self._artifacts.open(digest, verify=False) for digest in self._artifacts.digests()]
-        named = sorted((bundle for bundle in found if bundle.lineage.get(LINEAGE)), key=_created)
+        named: list[tuple[str, Bundle]] = []
+        damaged: list[str] = []
+        for digest in self._artifacts.digests():
+            try:
+                bundle = self._artifacts.open(digest, verify=False)
+                if bundle.lineage.get(LINEAGE):
+                    named.append((_created(bundle), bundle))
+            except BundleError as error:
+                damaged.append(str(error))
+        named.sort(key=lambda entry: (entry[0], entry[1].digest))
         known = {(version.name, version.digest) for version in self.list()}
-        return tuple(
+        added = tuple(
             self.register(str(bundle.lineage[LINEAGE]), bundle.digest, str(bundle.lineage.get("job", "")), 0)
-            for bundle in named
+            for _, bundle in named
             if (bundle.lineage[LINEAGE], bundle.digest) not in known
         )
+        return Rebuilt(added, tuple(damaged))
 
     def _folder(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
@@ -174,6 +192,6 @@ def _read(file: Path) -> Version:
         ) from error
 
 
-def _created(bundle: Bundle) -> tuple[str, str]:
+def _created(bundle: Bundle) -> str:
     manifest = json.loads((bundle.path / MANIFEST).read_text(encoding="utf-8"))
-    return str(manifest["created"]), bundle.digest
+    return str(manifest["created"])

@@ -49,6 +49,7 @@ def test_what_is_wrong_comes_with_a_remedy(
     ]  # fmt: skip
     assert found["home"]["status"] == "warn"
     assert found["store"]["remedy"].startswith("start one with `closegap up`")
+    assert "closegap up" not in found["store"]["detail"], "the remedy is said once"
     assert all(check["remedy"] for check in found.values() if check["status"] != "ok")
 
 

@@ -102,3 +102,30 @@ def test_a_closed_pipe_is_no_traceback(start: Callable[..., subprocess.Popen[str
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     process.stdout = None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ps", "--limt", "3"), "--limt"),
+        (("ps", "--limit", "three"), "--limit"),
+        (("sp",), "sp"),
+        (("encode", "model"), "issing argument"),
+    ],
+)
+def test_wrong_options_are_a_document_under_json(
+    closegap: Command, arguments: tuple[str, ...], message: str
+) -> None:
+    said = closegap(*arguments, "--json")
+    assert said.code == 2
+    assert said.json["error"]["code"] == 2
+    assert message in said.json["error"]["message"]
+    plain = closegap(*arguments)
+    assert (plain.code, plain.out) == (2, "")
+    assert message in plain.err
+
+
+def test_help_and_success_are_the_same_under_json(closegap: Command) -> None:
+    assert closegap("models", "--json").json == {"models": []}
+    said = closegap("models", "--help", "--json")
+    assert (said.code, "Usage" in said.out) == (0, True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from closegap.artifacts import ArtifactStore
 from closegap.registry import Registry
@@ -112,6 +113,34 @@ def test_models_can_be_rebuilt_from_the_manifests(
     )
 
 
+def test_a_damaged_bundle_does_not_stop_the_rebuilding(
+    closegap: Command, registered: tuple[str, str], place: Path
+) -> None:
+    (manifest,) = (place / "storage" / "bundles").glob(
+        f"{registered[0].removeprefix('sha256:')}/manifest.json"
+    )
+    manifest.chmod(0o644)
+    manifest.write_text("{")
+    shutil.rmtree(place / "storage" / "registry")
+    said = closegap("models", "--rebuild", "--json")
+    assert said.code == 100
+    assert [model["digest"] for model in said.json["models"]] == [registered[1]]
+    assert "1 versions added" in said.err
+    assert "damaged, left out" in said.err
+    assert registered[0].removeprefix("sha256:") in said.err
+
+
+def test_encode_reads_a_folder_of_images(
+    closegap: Command, registered: tuple[str, str], rows: np.ndarray, place: Path
+) -> None:
+    pictures = place / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        Image.fromarray((rows[number].reshape(8, 8) * 255).astype(np.uint8)).save(pictures / f"{number}.png")
+    said = closegap("encode", "small-onnx", "images", "out", "--path", str(pictures), "--json")
+    assert (said.code, said.json["rows"]) == (0, 3), said.err
+
+
 def test_a_tampered_model_is_told(
     closegap: Command, registered: tuple[str, str], place: Path, rows: np.ndarray
 ) -> None:
@@ -159,11 +188,13 @@ def test_encode_takes_a_bundles_folder_a_file_and_an_array_of_an_npz(
         (("small", "rows.npy", "out"), 2, "not exported"),
         (("./absent.onnx", "rows.npy", "out"), 2, "no such file"),
         (("small-onnx", "absent.npy", "out"), 2, "does not exist"),
-        (("small-onnx", "mnist-5k", "out"), 100, "shape"),
+        (("small-onnx", "mnist-5k", "out"), 2, "shape"),
         (("small-onnx", "rows.npy", "rows.npy"), 2, "a file is there"),
         (("small-onnx", "rows.npz", "out"), 2, "images, other"),
         (("small-onnx", "nan.npy", "out"), 2, "finite"),
-        (("cut.onnx", "rows.npy", "out"), 100, "damaged"),
+        (("cut.onnx", "rows.npy", "out"), 2, "damaged"),
+        (("small-onnx", "mnist", "out", "--path", "absent"), 2, "absent"),
+        (("small-onnx", "rows.npy", "out", "--path", "."), 2, "leave data.path out"),
     ],
 )
 def test_encode_tells_what_is_wrong(
@@ -182,7 +213,7 @@ def test_encode_refuses_to_mix_with_a_diff(
 ) -> None:
     closegap("encode", "small-onnx", "rows.npy", "out")
     said = closegap("encode", "small-onnx", "rows.npy", "out", "--iterations", "3")
-    assert said.code == 100
+    assert said.code == 2
     assert "settings.iterations: None -> 3" in said.err
 
 

@@ -103,9 +103,9 @@ def test_a_lost_registry_is_rebuilt_from_the_manifests(
     sealed(artifacts, "unnamed")
     digest = sealed(artifacts, "one", register="mnist", job="train-1")
     registry.register("mnist", digest, "train-1", 1)
-    assert registry.rebuild() == ()
+    assert registry.rebuild() == ((), ())
     shutil.rmtree(artifacts.root / "registry")
-    [added] = registry.rebuild()
+    [added], _ = registry.rebuild()
     assert (added.name, added.version, added.digest, added.job) == ("mnist", 1, digest, "train-1")
     assert registry.resolve("mnist").digest == digest
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from closegap.cli import demo, doctor, encode, jobs, local, logs, models, output, submit, up
+from closegap.cli.command import Commands
 
 _HELP = """Queue, train, measure, export and use models with iterative amortized inference.
 
@@ -21,6 +22,7 @@ Exit codes: 0 succeeded, 2 wrong usage or invalid spec, 4 store unreachable, 100
 def build() -> typer.Typer:
     """A fresh application."""
     app = typer.Typer(
+        cls=Commands,
         help=_HELP,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

@@ -149,7 +149,9 @@ def store(settings: Settings) -> Check:
         client = connect(settings)
         version = client.info("server").get("redis_version", "unknown")
     except ServiceError as error:
-        return Check("store", "fail", str(error), "start one with `closegap up`, or set CLOSEGAP_REDIS_URL")
+        remedy = "start one with `closegap up`, or set CLOSEGAP_REDIS_URL"
+        said = str(error).removesuffix(f": {remedy}")  # not twice
+        return Check("store", "fail", said, remedy)
     try:
         answers = client.config_get("append*", "maxmemory-policy")
     except RedisError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Annotated, Any
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, final
 
 import typer
+from typer.core import TyperGroup
 
 from closegap.cli import failures
 from closegap.cli.exits import ExitCode
@@ -14,6 +16,33 @@ from closegap.cli.exits import ExitCode
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output instead of text.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="JSON lines on standard output instead of text.")]
 Body = Callable[..., ExitCode | None]
+
+
+@final
+class Commands(TyperGroup):
+    """All commands; under --json wrong options, too, are told as a JSON document."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """As the library's, which ends the process where `standalone_mode`."""
+        told = standalone_mode and "--json" in (sys.argv[1:] if args is None else args)
+        alone = standalone_mode and not told
+        try:
+            code = super().main(args, prog_name, complete_var, alone, windows_expand_args, **extra)
+        except failures.WrongOptions as error:
+            if not told:
+                raise
+            code = failures.tell(error, as_json=True)
+        if told:
+            sys.exit(int(code or ExitCode.SUCCEEDED))
+        return code
 
 
 def add(app: typer.Typer, name: str, body: Body, *examples: str, hidden: bool = False) -> None:

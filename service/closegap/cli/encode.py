@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -23,8 +23,16 @@ Model = Annotated[
     str,
     typer.Argument(help="A registered model, name/3, sha256:…, the folder of a bundle, or an .onnx file."),
 ]
-Data = Annotated[str, typer.Argument(help="An .npy or .npz file; also mnist-5k or digits.")]
+Data = Annotated[str, typer.Argument(help="A file of rows, or a source as in a spec: digits, mnist, …")]
 Out = Annotated[Path, typer.Argument(help="Folder for the Parquet files; work begun there is taken up.")]
+
+
+class Rows(NamedTuple):
+    """The rows to encode, as a spec's `data` names them."""
+
+    source: str
+    array: str | None
+    path: str | None
 
 
 def encode(
@@ -32,6 +40,9 @@ def encode(
     data: Data,
     out: Out,
     array: Annotated[str | None, typer.Option(help="Name of the array inside an .npz file.")] = None,
+    path: Annotated[
+        str | None, typer.Option(help="Folder of a published source such as mnist, or of images.")
+    ] = None,
     iterations: Annotated[
         int | None, typer.Option(min=1, help="Inference iterations; absent: the file's.")
     ] = None,
@@ -51,7 +62,7 @@ def encode(
         iterations=iterations, batch_size=batch_size, shard_rows=shard_rows, threads=threads, seed=seed
     )
     try:
-        summary = _encode(model, data, array, out, config, quiet=as_json)
+        summary = _encode(model, Rows(data, array, path), out, config, quiet=as_json)
     except KeyboardInterrupt as interrupt:
         raise NotFinished(f"interrupted; the same command goes on with what is in {out}") from interrupt
     if as_json:
@@ -75,12 +86,11 @@ def register(app: typer.Typer) -> None:
         "closegap encode mnist-encoder rows.npy encoded",
         "closegap encode mnist-encoder/2 rows.npz encoded --array images --iterations 10",
         "closegap encode ./encoder.onnx digits encoded --json",
+        "closegap encode mnist-encoder fashion-mnist encoded --path ~/data/fashion-mnist",
     )  # fmt: skip
 
 
-def _encode(
-    model: str, data: str, array: str | None, out: Path, config: EncodeConfig, quiet: bool
-) -> EncodingSummary:
+def _encode(model: str, data: Rows, out: Path, config: EncodeConfig, quiet: bool) -> EncodingSummary:
     import numpy as np
 
     from closegap_core.data import load_rows
@@ -89,7 +99,7 @@ def _encode(
 
     encoder, digest = _encoder(model)
     likelihood = Encoder(encoder).info.likelihood
-    rows, _, data_digest = load_rows(data, array, _roots(data), likelihood=likelihood)
+    rows, _, data_digest = load_rows(data.source, data.array, _roots(data), data.path, likelihood)
     if out.exists() and not out.is_dir():
         raise UsageError(f"OUT {out}: a file is there; give a folder")
     identity = {"model": digest, "data_digest": data_digest}
@@ -123,12 +133,14 @@ def _encoder(model: str) -> tuple[Path, str]:
     return bundle.file("encoder.onnx"), bundle.digest
 
 
-def _roots(data: str) -> tuple[Path, ...]:
-    """The data roots; a file that the user names here may lie anywhere the user can read."""
+def _roots(data: Rows) -> tuple[Path, ...]:
+    """The data roots; a file or folder that the user names here may lie anywhere the user can read."""
     from closegap.settings import Settings
 
     roots = Settings.load().data_roots
-    return (*roots, Path(data).resolve().parent) if Path(data).is_file() else roots
+    named = [Path(data.source)] if Path(data.source).is_file() else []
+    named += [Path(data.path)] if data.path is not None else []
+    return (*roots, *(place.resolve().parent for place in named))
 
 
 def _figures(summary: EncodingSummary) -> dict[str, Any]:

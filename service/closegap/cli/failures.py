@@ -23,17 +23,22 @@ from closegap.errors import (
     StorageError,
     StoreUnavailable,
 )
-from closegap_core.errors import ConfigError, CoreError, DataError
+from closegap_core.errors import ConfigError, CoreError, DataError, EncodeError
+
+WrongOptions: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
+"""What the command line library raises for arguments that it cannot read; only this one of them has a public name."""
 
 CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (InvalidSpec, ExitCode.USAGE),
     (SpecError, ExitCode.USAGE),
     (UsageError, ExitCode.USAGE),
+    (WrongOptions, ExitCode.USAGE),
     (SettingsError, ExitCode.USAGE),
     (Refused, ExitCode.USAGE),
     (Conflict, ExitCode.USAGE),
     (DataError, ExitCode.USAGE),
     (ConfigError, ExitCode.USAGE),
+    (EncodeError, ExitCode.USAGE),
     (NotFound, ExitCode.NOT_FOUND),
     (StoreUnavailable, ExitCode.UNREACHABLE),
     (NotFinished, ExitCode.NOT_FINISHED),
@@ -66,6 +71,8 @@ def explain(error: BaseException) -> Told:
     code = next((code for kind, code in CODES if isinstance(error, kind)), ExitCode.ERROR)
     if isinstance(error, KeyboardInterrupt):
         return Told(code, "interrupted")
+    if isinstance(error, WrongOptions):
+        return Told(code, error.format_message())
     if isinstance(error, InvalidSpec):
         problems = tuple(
             problem.to_dict() | {"file": error.name, "line": line} for problem, line in error.problems

@@ -13,12 +13,13 @@ from rich.table import Table
 from closegap.cli import output, words
 from closegap.cli.command import AsJson, add
 from closegap.cli.connection import open_artifacts, open_registry
+from closegap.cli.exits import ExitCode
 from closegap.errors import ServiceError
 from closegap_core.errors import BundleError
 
 if TYPE_CHECKING:
     from closegap.artifacts import ArtifactStore
-    from closegap.registry import Version
+    from closegap.registry import Registry, Version
 
 
 def models(
@@ -29,15 +30,13 @@ def models(
         bool, typer.Option("--rebuild", help="First register what the manifests name but the registry lacks.")
     ] = False,
     as_json: AsJson = False,
-) -> None:
+) -> ExitCode:
     """The registered models and their versions; with a MODEL, all about one. Needs no store."""
     registry = open_registry()
-    if rebuild:
-        added = registry.rebuild()
-        output.say(f"{len(added)} versions added")
+    code = _rebuild(registry) if rebuild else ExitCode.SUCCEEDED
     if model is not None:
         _show(model, as_json)
-        return
+        return code
     artifacts = open_artifacts()
     facts = [_facts(artifacts, version) for version in registry.list()]
     if as_json:
@@ -46,6 +45,16 @@ def models(
         output.data().print(_table(facts))
     else:
         output.line("no models")
+    return code
+
+
+def _rebuild(registry: Registry) -> ExitCode:
+    """Say what was added, and what could not be: that is a failure, though all the rest was done."""
+    added, damaged = registry.rebuild()
+    output.say(f"{len(added)} versions added")
+    for what in damaged:
+        output.say(f"[bold red]damaged, left out:[/] {escape(what)}")
+    return ExitCode.FAILED if damaged else ExitCode.SUCCEEDED
 
 
 def register(app: typer.Typer) -> None:

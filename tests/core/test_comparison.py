@@ -77,15 +77,19 @@ def metrics(elbo: float, **identity: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def evaluation(folder: Path, name: str, elbo: float, **identity: Any) -> Path:
+def evaluation(
+    folder: Path, name: str, elbo: float, by_row: np.ndarray | None = None, **identity: Any
+) -> Path:
     """A bundle's files, as `evaluate` writes them."""
     place = folder / name
     place.mkdir()
     (place / "metrics.json").write_text(json.dumps(metrics(elbo, **identity)))
-    rows = np.random.default_rng(0).random((10, SIDE * SIDE), np.float32)
+    images = np.random.default_rng(0).random((10, SIDE * SIDE), np.float32)
+    kept = {} if by_row is None else {"rows_elbo": by_row}
     np.savez(
-        place / "arrays.npz", originals=rows, reconstructions=np.stack([rows * t / 3 for t in range(4)]),
-        prior_samples=rows, shape=np.array([SIDE, SIDE]), surface_axis=np.linspace(-1, 1, 9),
+        place / "arrays.npz", **kept, originals=images,
+        reconstructions=np.stack([images * t / 3 for t in range(4)]), prior_samples=images,
+        shape=np.array([SIDE, SIDE]), surface_axis=np.linspace(-1, 1, 9),
         surface_heights=-np.add.outer([0, 1], np.add.outer(np.arange(9.0), np.arange(9.0))),
         surface_optimum=np.zeros((2, 2)), surface_path_0=np.ones((2, 4, 2)), surface_path_1=np.ones((2, 7, 2)),
     )  # fmt: skip
@@ -167,6 +171,24 @@ def test_other_samples_of_the_elbo_are_no_obstacle(tmp_path: Path) -> None:
         ({"label": "second"}, evaluation(tmp_path, "b", -2.0, samples=1)),
     ]
     assert compared(tmp_path, *entries).lines[-1].difference == pytest.approx(1.0)
+
+
+def test_the_error_of_a_difference_is_paired_by_rows(tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    hard = 30 * generator.standard_normal(50)  # rows differ far more than models do
+    ours, theirs = (
+        hard - 3 + 0.1 * generator.standard_normal(50),
+        hard - 2 + 0.1 * generator.standard_normal(50),
+    )
+    entries = [
+        ({"label": "first"}, evaluation(tmp_path, "a", float(ours.mean()), ours)),
+        ({"label": "second"}, evaluation(tmp_path, "b", float(theirs.mean()), theirs)),
+    ]
+    found = compared(tmp_path, *entries).lines
+    assert [line.quantity for line in found if line.difference_error] == ["elbo"]
+    (line,) = (line for line in found if line.difference_error)
+    assert line.difference_error == pytest.approx(np.std(theirs - ours, ddof=1) / np.sqrt(50))
+    assert line.difference_error < 0.03 < line.difference
 
 
 def test_lower_is_better_for_bits_and_perplexity(tmp_path: Path) -> None:

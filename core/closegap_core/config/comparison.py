@@ -34,8 +34,6 @@ _OF_A_PART = (
     "inference_gap",
     "flow_gain",
     "flow_approximation_gap",
-    "family_approximation_gap",
-    "family_amortization_gap",
 )
 Quantity = Annotated[
     str,

@@ -133,7 +133,7 @@ class Source:
             raise DataError(f"data source {self.name!r} has counts; only grey levels have a threshold")
         self.check("unit")
         binary = (values >= self.raw.unit / 2).astype(np.uint8)
-        return Source(self.name, Raw(binary, "binary", published=self.raw.published))
+        return Source(f"{self.name} at a threshold", Raw(binary, "binary", published=self.raw.published))
 
     def digest(self) -> str:
         """sha256 (hex) over dtype, shape and values of the source, in little-endian C order."""

@@ -14,6 +14,7 @@ from closegap_core.bounds import iwae_bound
 from closegap_core.errors import NumericalError
 from closegap_core.generative import Bound
 from closegap_core.inference.refiners import GRADIENT_ONLY
+from closegap_core.measure.ledger import Ledger
 from closegap_core.measure.moments import Columns, Moments
 from closegap_core.measure.stage import Found, Stage
 from closegap_core.measure.subject import Subject
@@ -131,6 +132,15 @@ class Iterations(Stage):
             **self._latent(found),
             **self._in_unit(found),
         }
+
+    def arrays(self, ledger: Ledger) -> dict[str, np.ndarray]:
+        """rows_elbo and rows_iwae, (N,) nats, and in the unit of the likelihood: what two models are compared by."""
+        names = [
+            f"{name}{ending}"
+            for name in ("elbo", "iwae")
+            for ending in ("", "_in_unit")[: 2 if self.unit else 1]
+        ]
+        return {f"rows_{name}": values for name, values in ledger.columns(self.name, *names).items()}
 
     def _latent(self, found: dict[str, Moments]) -> dict[str, Any]:
         """What the dimensions of z carry; KL by dimension and gradients only of a diagonal Gaussian."""

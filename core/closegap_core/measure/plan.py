@@ -80,7 +80,8 @@ class Plan(NamedTuple):
 
     def arrays(self, ledger: Ledger) -> dict[str, np.ndarray]:
         """What `arrays.npz` holds."""
-        return {**pictures(self.subject), **({} if self.surface is None else self.surface.arrays(ledger))}
+        surface = {} if self.surface is None else self.surface.arrays(ledger)
+        return {**pictures(self.subject), **self.iterations.arrays(ledger), **surface}
 
     def _gaps(self, ledger: Ledger) -> dict[str, Any] | None:
         """The gap report of each part that is asked for, by its name."""

@@ -51,6 +51,15 @@ class Entry:
             )
         return self.metrics[name]
 
+    def rows(self, name: str) -> np.ndarray | None:
+        """A figure row by row, (N,); None of an evaluation that did not keep it."""
+        path = self.folder / "arrays.npz"
+        try:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                return file[name] if name in file.files else None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ComparisonError(f"{path}, of `{self.label}`, cannot be read: {error}") from error
+
     def arrays(self, *names: str) -> list[np.ndarray]:
         """Arrays of the evaluation. Raises ComparisonError where one is missing."""
         path = self.folder / "arrays.npz"

@@ -30,6 +30,8 @@ class Quantity:
     """Raises ComparisonError where the evaluation does not have it."""
     better: Better = "neither"
     digits: int = 2
+    rows: str = ""
+    """The array of an evaluation that holds it row by row, if one does."""
 
     @property
     def heading(self) -> str:
@@ -73,31 +75,18 @@ def _of_point(name: str, error: str = "") -> Callable[[Entry], Value]:
     return read
 
 
-def _of_family(part: str, name: str) -> Callable[[Entry], Value]:
-    """A gap with q* the best member of the family that the model was trained with: a diagonal Gaussian, or a flow."""
-    gaussian = _stored("gaps", part, name)
-    left, whole = _stored("gaps", part, "flow_approximation_gap"), _stored("gaps", part, "inference_gap")
-
-    def read(entry: Entry) -> Value:
-        if entry.metrics.get("method") != "flow":
-            return gaussian(entry)
-        if name == "approximation_gap":
-            return left(entry)
-        return Value(whole(entry).value - left(entry).value)
-
-    return read
-
-
 _NATS = "nats"
 PARTS = ("train", "valid", "test")
 _PLAIN = {
-    "elbo": Quantity("ELBO", _NATS, _stored("elbo", error="elbo_standard_error"), "higher"),
+    "elbo": Quantity("ELBO", _NATS, _stored("elbo", error="elbo_standard_error"), "higher", rows="rows_elbo"),
     "log_likelihood": Quantity("log-likelihood", _NATS, _stored("log_likelihood")),
     "kl": Quantity("KL", _NATS, _stored("kl")),
-    "iwae": Quantity("IWAE bound", _NATS, _stored("iwae"), "higher"),
-    "bits_per_dimension": Quantity("bits/dim, ELBO", "", _stored("bits_per_dimension", "elbo"), "lower", 3),
+    "iwae": Quantity("IWAE bound", _NATS, _stored("iwae"), "higher", rows="rows_iwae"),
+    "bits_per_dimension": Quantity(
+        "bits/dim, ELBO", "", _stored("bits_per_dimension", "elbo"), "lower", 3, "rows_elbo_in_unit"
+    ),
     "bits_per_dimension_iwae": Quantity(
-        "bits/dim, IWAE", "", _stored("bits_per_dimension", "iwae"), "lower", 3
+        "bits/dim, IWAE", "", _stored("bits_per_dimension", "iwae"), "lower", 3, "rows_iwae_in_unit"
     ),
     "perplexity": Quantity("perplexity ≤, ELBO", "", _stored("perplexity", "elbo"), "lower", 1),
     "perplexity_iwae": Quantity("perplexity, IWAE", "", _stored("perplexity", "iwae"), "lower", 1),
@@ -120,20 +109,9 @@ _OF_A_PART: dict[str, tuple[str, Better]] = {
     "flow_gain": ("gain of the local flow", "neither"),
     "flow_approximation_gap": ("approximation gap of the local flow", "neither"),
 }
-_OF_FAMILY = {
-    f"{part}.family_{name}_gap": Quantity(
-        f"{name} gap of its family, {part}", _NATS, _of_family(part, f"{name}_gap")
-    )
+QUANTITIES = _PLAIN | {
+    f"{part}.{name}": Quantity(f"{title}, {part}", _NATS, _stored("gaps", part, name), better)
     for part in PARTS
-    for name in ("approximation", "amortization")
+    for name, (title, better) in _OF_A_PART.items()
 }
-QUANTITIES = (
-    _PLAIN
-    | _OF_FAMILY
-    | {
-        f"{part}.{name}": Quantity(f"{title}, {part}", _NATS, _stored("gaps", part, name), better)
-        for part in PARTS
-        for name, (title, better) in _OF_A_PART.items()
-    }
-)
 """By the names of `closegap_core.config.comparison.Quantity`."""

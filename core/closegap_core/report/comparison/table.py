@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
+
+import numpy as np
 
 from closegap_core.config.comparison import ComparisonConfig, Published
 from closegap_core.report.comparison.guard import grouped
@@ -29,6 +32,8 @@ class Line:
     measured: float
     standard_error: float | None
     difference: float | None
+    difference_error: float | None
+    """Of the paired difference: both were measured on the same rows."""
     published: float | str | None
     published_error: float | None
     published_difference: float | None
@@ -82,8 +87,8 @@ class Table:
         """Measured, its difference where there is any; where something was published, that and its difference."""
         measured, published = [line.measured_text], [line.published_text]
         if self._differs:
-            measured.append(signed(line.difference, line.digits))
-            published.append(signed(line.published_difference, line.digits))
+            measured.append(signed(line.difference, line.difference_error, line.digits))
+            published.append(signed(line.published_difference, None, line.digits))
         return [*measured, *(published if self.published_in else [])]
 
     @property
@@ -103,7 +108,9 @@ class Table:
             *self.data,
             *(f"Published: {self.published_in}." for _ in (1,) if self.published_in),
             *(
-                ["Differences are from the first entry (of each group); ± is one standard error."]
+                [
+                    "Differences are from the first entry (of each group), paired by rows; ± is one standard error."
+                ]
                 if self._differs
                 else []
             ),
@@ -164,17 +171,27 @@ def _of_group(members: Sequence[Entry], columns: Sequence[str]) -> list[Line]:
 
 def _line(entry: Entry, name: str, reference: Entry | None, best: bool) -> Line:
     measured, published = QUANTITIES[name].of(entry), published_value(entry.config.published.get(name))
-    difference = published_difference = None
+    difference = difference_error = published_difference = None
     if reference is not None:
         difference = measured.value - QUANTITIES[name].of(reference).value
+        difference_error = _paired(name, entry, reference)
         theirs = published_value(reference.config.published.get(name))
         if isinstance(published, Value) and isinstance(theirs, Value):
             published_difference = published.value - theirs.value
     value, error = published if isinstance(published, Value) else (published, None)
     return Line(
-        entry.group, entry.label, name, measured.value, measured.error, difference,
+        entry.group, entry.label, name, measured.value, measured.error, difference, difference_error,
         value, error, published_difference, best,
     )  # fmt: skip
+
+
+def _paired(name: str, entry: Entry, reference: Entry) -> float | None:
+    """Standard error of the difference of two figures of the same rows; None where the rows were not kept."""
+    array = QUANTITIES[name].rows
+    ours, theirs = (entry.rows(array), reference.rows(array)) if array else (None, None)
+    if ours is None or theirs is None or len(ours) < 2:
+        return None
+    return float(np.std(ours - theirs, ddof=1)) / math.sqrt(len(ours))
 
 
 def published_value(given: Published | None) -> Value | str | None:
@@ -205,8 +222,15 @@ def _data(entry: Entry) -> str:
     }[identity["draw"]]
     return (
         f"{identity['source']}, {identity['rows']} {identity['part']} rows, {drawn}; "
-        f"{identity['samples']} samples each ELBO, {identity['importance_samples']} each IWAE bound."
+        f"{identity['samples']} samples each ELBO, {identity['importance_samples']} each IWAE bound{_gap_rows(entry)}."
     )
+
+
+def _gap_rows(entry: Entry) -> str:
+    """On how many rows the gaps of each part were measured, where they were."""
+    gaps = entry.metrics.get("gaps") or {}
+    told = ", ".join(f"{report['rows']} {part} rows" for part, report in gaps.items() if "rows" in report)
+    return f"; gaps of {told}" if told else ""
 
 
 def spread(value: float, error: float | None, digits: int) -> str:
@@ -215,9 +239,12 @@ def spread(value: float, error: float | None, digits: int) -> str:
     return text if error is None else f"{text} ± {error:.{digits}f}"
 
 
-def signed(value: float | None, digits: int) -> str:
-    """`+0.30`."""
-    return "" if value is None else f"{value:+.{digits}f}".replace("-", MINUS)
+def signed(value: float | None, error: float | None, digits: int) -> str:
+    """`+0.30 ± 0.04`."""
+    if value is None:
+        return ""
+    text = f"{value:+.{digits}f}".replace("-", MINUS)
+    return text if error is None else f"{text} ± {error:.{digits}f}"
 
 
 def _escaped(text: str) -> str:

@@ -29,7 +29,7 @@ def gaps(figure: GapsFigureConfig, config: ComparisonConfig, entries: Sequence[E
 def _panel(title: str, part: str, members: Sequence[Entry]) -> BarPanel:
     stacks = []
     for number, name in enumerate(("approximation", "amortization")):
-        found = [QUANTITIES[f"{part}.family_{name}_gap"].of(entry) for entry in members]
+        found = [QUANTITIES[f"{part}.{name}_gap"].of(entry) for entry in members]
         values, errors = tuple(gap.value for gap in found), tuple(gap.error for gap in found)
         stacks.append(Stack(f"{name} gap", values, errors, number))
     return BarPanel(title, "nats", tuple(entry.label for entry in members), tuple(stacks), stacked=True)

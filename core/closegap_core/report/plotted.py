@@ -62,7 +62,7 @@ def _curve(curve: Curve) -> dict[str, Any]:
 
 
 def _bars(panel: BarPanel) -> Figure:
-    frame = layout("", None, panel.y_title)
+    frame = layout("", panel.y_range, panel.y_title)
     frame["barmode"] = "stack"
     traces = []
     for stack in panel.stacks:

@@ -61,6 +61,7 @@ class BarPanel:
     labels: tuple[str, ...]
     stacks: tuple[Stack, ...]
     stacked: bool = False
+    y_range: tuple[float, float] | None = None
 
 
 @final

@@ -114,16 +114,18 @@ def _bars(axes: Axes, panel: BarPanel) -> None:
         colour = _colour(stack.colour)
         if panel.stacked:
             axes.bar(
-                places, values, 0.6, base, yerr=errors, capsize=3, color=colour, alpha=0.85, label=stack.name
+                places, values, 0.5, base, yerr=errors, capsize=3, color=colour, alpha=0.85, label=stack.name
             )
             base = base + np.nan_to_num(values)
         else:
             axes.errorbar(places, values, errors, fmt="o", capsize=4, color=colour, label=stack.name)
             axes.set_xlim(-0.6, len(places) - 0.4)
-    axes.set_xticks(places, panel.labels, rotation=20 if max(map(len, panel.labels)) > 9 else 0, fontsize=8)
+    axes.set_xticks(places, panel.labels, rotation=20 if max(map(len, panel.labels)) > 14 else 0, fontsize=8)
     _frame(axes, "", panel.y_title)
+    if panel.y_range is not None:
+        axes.set_ylim(*panel.y_range)
     if len(panel.stacks) > 1:
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, ncols=len(panel.stacks), loc="upper center")
 
 
 def _strips(axes: Axes, panel: StripPanel) -> None:

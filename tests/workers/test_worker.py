@@ -237,6 +237,24 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def test_a_training_that_diverges_fails_once_as_numerical(start: Start, submit: Submit, over: Over) -> None:
+    diverging = {
+        "model": {
+            "likelihood": {"kind": "gaussian", "variance": "predicted"},
+            "levels": [{"latent": 4, "decoder": {"hidden": [32], "activation": "relu"}}],
+        },
+        "inference": {"method": "svi", "iterations": 3, "refiner": {"kind": "sgd", "learning_rate": 10.0}},
+        "training": {"epochs": 3, "batch_size": 64, "learning_rate": 1.0},
+    }
+    job = submit({**TRAIN, **diverging})
+    start("--until-idle")
+    failed = over(job, State.FAILED)
+    assert failed.attempt == 1
+    assert failed.error is not None
+    assert failed.error.failure == "numerical"
+    assert "the gradient of theta is not finite at step" in failed.error.message
+
+
 def test_bad_input_fails_once_with_its_reason(start: Start, submit: Submit, over: Over) -> None:
     jobs = [(submit({**TRAIN, **fields}), said) for fields, said in BAD]
     start("--until-idle")

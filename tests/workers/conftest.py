@@ -54,13 +54,13 @@ def start(settings: Settings, cluster: Cluster, tmp_path: Path) -> Iterator[Star
 
     yield make
     for worker in started:
+        sys.stdout.write(worker.log.read_text())
         if worker.process.poll() is None:
             below = psutil.Process(worker.process.pid).children(recursive=True)
             worker.kill(signal.SIGTERM)
             worker.kill(signal.SIGTERM)
             worker.end()
             assert not [process for process in below if alive(process)]
-        sys.stdout.write(worker.log.read_text())
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ def test_a_job_outlasts_the_death_of_its_store(
         assert alive(attempt)
         store.stop()
         store.start()
-        until(lambda: queue.get(job.id).state.terminal, 60)
+        until(lambda: queue.get(job.id).state.terminal, 150, "the end of the job")
         done = queue.get(job.id)
         assert (done.state, done.attempt) == (State.SUCCEEDED, 1)
         reported = [

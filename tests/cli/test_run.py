@@ -49,8 +49,9 @@ def test_a_pipeline_at_a_scale_ends_with_its_table(start: Start, scaled: str) ->
     process = start("run", scaled, "--scale", "small")
     out, err = process.communicate()
     assert process.returncode == 0, err
+    assert "Small things at two scales, scale small" in err
     assert "The small model" in out
-    assert re.search(r"small +ELBO \(nats\) +−\d+\.\d\d ± \d\.\d\d +−20\.00", out), out
+    assert re.search(r"small +ELBO \(nats\) +−\d+\.\d\d ± \d\.\d\d +−20\b", out), out
     assert "Scale small." in out
     (picture,) = re.findall(r"^picture  (.+)$", out, flags=re.M)
     assert Path(picture).read_bytes().startswith(b"\x89PNG")

@@ -223,6 +223,15 @@ def test_the_scale_of_a_file_is_chosen_and_its_values_are_overridden(closegap: C
     assert (said.code, "scale `full` has no value `epoch` (did you mean `epochs`?)" in said.err) == (2, True)
 
 
+def test_a_pipeline_is_submitted_at_the_scale_that_is_asked_for(
+    closegap: Command, scaled: str, queue: Queue
+) -> None:
+    train, _, compare = (queue.get(job) for job in closegap("submit", scaled, "--scale", "small").out.split())
+    assert (train.spec["training"]["epochs"], compare.spec["comparison"]["scale"]) == (1, "small")
+    said = closegap("submit", scaled, "--scale", "smal")
+    assert (said.code, said.out, "did you mean `small`?" in said.err) == (2, "", True), said.err
+
+
 def test_a_problem_of_a_scaled_file_is_told_with_its_line(
     closegap: Command, scaled: str, place: Path
 ) -> None:

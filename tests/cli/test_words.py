@@ -58,6 +58,7 @@ def test_rates() -> None:
         "0.12 rows/s",
         "1,234 rows/s",
     ]
+    assert words.rate(20.0, "pass") == "20 passes/s"
 
 
 @pytest.mark.parametrize("width", [80, 120])

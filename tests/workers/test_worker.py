@@ -45,14 +45,20 @@ def test_a_pipeline_runs_to_its_end_and_tells_of_it(
                 | {"evaluation": {"importance_samples": 5, "refinement": None}},
                 {"kind": "export", "name": "x", "model": "${t.model}", "export": {"rows": 33}, **inline},
                 {"kind": "encode", "name": "c", "model": "${x.model}", "data": {"part": "test"}, **inline},
+                {"kind": "compare", "name": "b", "comparison": {"title": "One", "scale": "small"}}
+                | {"reports": [{"label": "tiny", "report": "${e.report}"}]},
             ]
         )
     )
     start("--until-idle")
-    train, evaluate, export, encode = [over(job, State.SUCCEEDED) for job in jobs]
+    train, evaluate, export, encode, compare = [over(job, State.SUCCEEDED) for job in jobs]
     store = ArtifactStore(settings.storage)
     assert store.open(evaluate.outputs["report"]).lineage["parent"] == train.outputs["model"]
     assert store.open(export.outputs["model"]).file("encoder.onnx").is_file()
+    compared = store.open(compare.outputs["comparison"])
+    assert compared.lineage["parents"] == [evaluate.outputs["report"]]
+    assert set(compared.files) == {"table.json", "table.md", "figure.png", "report.html"}
+    assert Path(compare.outputs["path"]) == compared.path
     assert encode.outputs["rows"] == 128
     assert Path(encode.outputs["path"]) == store.open(encode.outputs["encoding"]).path
     assert Registry(store).resolve("tiny").digest == train.outputs["model"]

@@ -74,9 +74,8 @@ def _head(job: Job, position: Position) -> Table:
     if job.progress is not None:
         progress = job.progress
         of = "" if progress.total is None else f" of {progress.total:g}"
-        table.add_row(
-            "progress", f"{progress.done:g}{of} {progress.unit}s  {words.rate(progress.rate, progress.unit)}"
-        )
+        units, rate = words.plural(progress.unit), words.rate(progress.rate, progress.unit)
+        table.add_row("progress", f"{progress.done:g}{of} {units}  {rate}")
     if job.needs:
         table.add_row("needs", ", ".join(f"{escape(name)} ({need})" for name, need in job.needs.items()))
     for label, other in (("retry of", job.retry_of), ("retried as", job.retried_as)):

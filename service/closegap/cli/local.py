@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
+from rich.markup import escape
 
 from closegap.cli import comparison, output, specfile, words
 from closegap.cli.board import Board, Row, board
@@ -18,6 +19,7 @@ from closegap.cli.errors import JobsFailed, ProcessFailed
 from closegap.cli.exits import ExitCode
 from closegap.cli.follow import note_of
 from closegap.cli.submit import Overrides, Scale, SkipData, Source, checked
+from closegap.scales import DEFAULT
 
 if TYPE_CHECKING:
     from closegap.kinds import Spec
@@ -46,6 +48,8 @@ def run(
     kinds = {name: spec.kind for name, spec in _named(specs).items()}
     if lost := pipeline.unknown(specs, kinds, queue=False):
         raise file.invalid(tuple(lost))
+    if file.title and not as_json:
+        output.say(f"[bold]{escape(file.title)}[/], scale {scale or DEFAULT}")
     open_artifacts(settings).root.mkdir(parents=True, exist_ok=True)  # no place for results: no work
     grace = settings.grace_seconds + _STOP_MARGIN_SECONDS
     with interruptible(), tempfile.TemporaryFile() as log:

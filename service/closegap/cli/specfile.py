@@ -31,6 +31,12 @@ class SpecFile:
     scale: str | None = None
     """Of a file with scales; absent: `full`."""
 
+    @property
+    def title(self) -> str | None:
+        """Of a file with scales, once it is known to be valid."""
+        documents = document.read(self.text)
+        return documents[0]["title"] if len(documents) == 1 and scales.is_scaled(documents[0]) else None
+
     def parse(self) -> list[Spec]:
         """The specs, overrides applied. Raises InvalidSpec with every problem, UsageError for a wrong override."""
         from closegap import spec

@@ -49,7 +49,12 @@ def rate(value: float | None, unit: str) -> str:
     if value is None or value <= 0:
         return ""
     shown = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-    return f"{shown} {unit}s/s"
+    return f"{shown} {plural(unit)}/s"
+
+
+def plural(unit: str) -> str:
+    """`rows`, `passes`: of the units in which progress is told."""
+    return f"{unit}es" if unit.endswith("s") else f"{unit}s"
 
 
 def state(name: str) -> str:

@@ -73,8 +73,25 @@ class Ops(Protocol):
     def positive(self, a: Value) -> Value:
         """1 where a > 0, else 0."""
 
-    def minimum(self, a: Value, bound: float) -> Value: ...
-    def maximum(self, a: Value, bound: float) -> Value: ...
+    def square(self, a: Value) -> Value: ...
+    def root(self, a: Value) -> Value:
+        """The square root of what is nowhere negative; its derivative at 0 counts as 0."""
+
+    def minimum(self, a: Value, bound: float) -> Value:
+        """a may be a number, as a count of steps is outside a graph."""
+
+    def maximum(self, a: Value, bound: Value) -> Value:
+        """The bound is a number or a value of a's shape."""
+
+    def bias_correction(self, decay: float, steps: Value) -> Value:
+        """1 - decay^steps, a scalar: the weights of a running average that began at 0 (Kingma & Ba 2015)."""
+
+    def zeros(self, like: Value, width: int | None = None) -> Value:
+        """(B, D) -> zeros (B, width); absent: D."""
+
+    def number(self, index: Value) -> Value:
+        """A count (an int, or an int64 scalar of the graph), to be reckoned with."""
+
     def clip(self, a: Value, low: float, high: float) -> Value: ...
 
     def clip_pull(self, d: Value, a: Value, low: float, high: float) -> Value:
@@ -85,6 +102,9 @@ class Ops(Protocol):
 
     def split(self, a: Value, widths: Sequence[int]) -> tuple[Value, ...]:
         """Along the last axis."""
+
+    def halves(self, a: Value) -> tuple[Value, ...]:
+        """(..., 2 D) -> twice (..., D)."""
 
     def row(self, table: Value, index: Value) -> Value:
         """(T, D) -> (D,): row `index` (from 0; an int, or an int64 scalar of the graph), the last one beyond T."""
@@ -106,6 +126,9 @@ class Ops(Protocol):
 
     def total_last(self, a: Value) -> Value:
         """(..., D) -> (..., 1): the sum."""
+
+    def norm_last(self, a: Value) -> Value:
+        """(..., D) -> (..., 1): the Euclidean norm."""
 
     def mean_last(self, a: Value) -> Value:
         """(..., D) -> (..., 1)."""
@@ -217,11 +240,29 @@ class TorchOps:
     def positive(self, a: Tensor) -> Tensor:
         return (a > 0).to(a.dtype)
 
-    def minimum(self, a: Tensor, bound: float) -> Tensor:
-        return a.clamp(max=bound)
+    def square(self, a: Tensor) -> Tensor:
+        return a.square()
 
-    def maximum(self, a: Tensor, bound: float) -> Tensor:
-        return a.clamp(min=bound)
+    def root(self, a: Tensor) -> Tensor:
+        # A direction without gradient (a KL that is free, or not yet counted, leaves the top level without one) must
+        # not give NaN to who differentiates through it.
+        positive = a > 0
+        return torch.where(positive, a, 1.0).sqrt() * positive
+
+    def minimum(self, a: Tensor | float, bound: float) -> Tensor | float:
+        return a.clamp(max=bound) if isinstance(a, Tensor) else min(a, bound)
+
+    def maximum(self, a: Tensor, bound: Tensor | float) -> Tensor:
+        return torch.maximum(a, bound) if isinstance(bound, Tensor) else a.clamp(min=bound)
+
+    def bias_correction(self, decay: float, steps: int) -> float:
+        return float(1 - decay**steps)
+
+    def zeros(self, like: Tensor, width: int | None = None) -> Tensor:
+        return torch.zeros_like(like) if width is None else like.new_zeros(like.shape[0], width)
+
+    def number(self, index: int) -> int:
+        return index
 
     def clip(self, a: Tensor, low: float, high: float) -> Tensor:
         return a.clamp(low, high)
@@ -235,6 +276,9 @@ class TorchOps:
 
     def split(self, a: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
         return tuple(torch.split(a, list(widths), dim=-1))
+
+    def halves(self, a: Tensor) -> tuple[Tensor, ...]:
+        return a.chunk(2, -1)
 
     def row(self, table: Tensor, index: int) -> Tensor:
         return table[min(index, len(table) - 1)]
@@ -266,6 +310,10 @@ class TorchOps:
 
     def total_last(self, a: Tensor) -> Tensor:
         return a.sum(-1, keepdim=True)
+
+    def norm_last(self, a: Tensor) -> Tensor:
+        norm: Tensor = torch.linalg.vector_norm(a, dim=-1, keepdim=True)
+        return norm
 
     def mean_last(self, a: Tensor) -> Tensor:
         return a.mean(-1, keepdim=True)

@@ -56,5 +56,6 @@ from closegap_core.config.refiner import RefinerConfig as RefinerConfig
 from closegap_core.config.refiner import Samples as Samples
 from closegap_core.config.serving import EncodeConfig as EncodeConfig
 from closegap_core.config.serving import ExportConfig as ExportConfig
+from closegap_core.config.serving import RefineConfig as RefineConfig
 from closegap_core.config.training import TrainConfig as TrainConfig
 from closegap_core.config.training import TrainingConfig as TrainingConfig

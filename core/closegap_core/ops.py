@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from closegap_core import kernels
+from closegap_core.kernels import Packed
+
 Value = Any
 """A torch.Tensor under `TorchOps`, a graph symbol under `OnnxOps`; operators accept python floats beside it."""
 
@@ -143,50 +146,15 @@ class Ops(Protocol):
         """(S, ...) -> (...)."""
 
 
-ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-
-
-def _plain(a: Tensor) -> bool:
-    """Whether oneDNN's product serves: single precision on a CPU, and nothing to differentiate."""
-    return (
-        a.dtype == torch.float32
-        and a.device.type == "cpu"
-        and a.ndim == 2
-        and not torch.is_grad_enabled()
-        and ONEDNN
-    )
-
-
-def _product(a: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    # MKL, which torch's own product calls, leaves AVX-512 unused on processors that are not Intel's; oneDNN does
-    # not, and is twice as fast there. This is the operator that torch's compiler calls for a linear layer.
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(a, weight, bias, "none", [], "")
-    return out
-
-
-FACTORS = 64
-"""So many numbers of (1/2, 1) have a product that is a normal number in single precision."""
-
-
-def add_outer(total: Tensor, delta: Tensor, h: Tensor, scale: float) -> None:
-    """total += scale delta^T h, a weight's gradient: (O, I), (R, O), (R, I); in place."""
-    if _plain(delta):
-        # oneDNN takes its first factor by rows and its second either way, but a part of a wider tensor a thousand times
-        # slower: copies that the faster product pays for.
-        total.add_(_product(delta.t().contiguous(), h.contiguous().t(), None), alpha=scale)
-    else:
-        total.addmm_(delta.t(), h, alpha=scale)
-
-
 @final
 class TorchOps:
     """The vocabulary on torch tensors; every function is differentiable, so autograd can check the closed forms."""
 
-    def linear(self, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _product(h, weight, bias) if _plain(h) else functional.linear(h, weight, bias)
+    def linear(self, h: Tensor, weight: Tensor | Packed, bias: Tensor | None) -> Tensor:
+        return kernels.linear(h, weight, bias)
 
-    def matmul(self, a: Tensor, weight: Tensor) -> Tensor:
-        return _product(a, weight.t(), None) if _plain(a) else a @ weight
+    def matmul(self, a: Tensor, weight: Tensor | Packed) -> Tensor:
+        return kernels.matmul(a, weight)
 
     def conv(self, h: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
         image = h.reshape(-1, *window.outer)
@@ -221,7 +189,7 @@ class TorchOps:
         return a.tanh()
 
     def elu(self, a: Tensor) -> Tensor:
-        return functional.elu(a)
+        return kernels.elu(a) if kernels.on_host(a) else functional.elu(a)
 
     def elu_pull(self, d: Tensor, h: Tensor) -> Tensor:
         pulled: Tensor = torch.ops.aten.elu_backward(d, 1.0, 1.0, 1.0, True, h)
@@ -297,16 +265,10 @@ class TorchOps:
         return torch.einsum("...d,...d->...", a, b)
 
     def sum_softplus(self, a: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or a.device.type != "cpu":
-            # Torch's default threshold of 20 is off by 2e-9 there, which float64 tests see; 60 is exact.
-            return functional.softplus(a, threshold=60.0).sum(-1)
-        # max(a, 0) - log sigmoid(|a|), with one logarithm for the product of many sigmoids, each in [1/2, 1]: torch's
-        # softplus takes a logarithm of every one, which is slow on a CPU.
-        sigmoids, count = a.abs().sigmoid_(), a.shape[-1] // FACTORS
-        many, rest = torch.split(sigmoids, [count * FACTORS, a.shape[-1] - count * FACTORS], -1)
-        logs = many.reshape(*a.shape[:-1], count, FACTORS).prod(-1).log().sum(-1) + rest.prod(-1).log()
-        total: Tensor = torch.clamp(a, min=0.0, out=sigmoids).sum(-1) - logs
-        return total
+        if kernels.on_host(a):
+            return kernels.sum_softplus(a)
+        # Torch's default threshold of 20 is off by 2e-9 there, which float64 tests see; 60 is exact.
+        return functional.softplus(a, threshold=60.0).sum(-1)
 
     def total_last(self, a: Tensor) -> Tensor:
         return a.sum(-1, keepdim=True)

@@ -63,18 +63,27 @@ def _curve(curve: Curve) -> dict[str, Any]:
 
 def _bars(panel: BarPanel) -> Figure:
     frame = layout("", panel.y_range, panel.y_title)
-    frame["barmode"] = "stack"
+    frame["barmode"] = "relative"  # what is negative hangs below zero
     traces = []
     for stack in panel.stacks:
         colour = PALETTE[stack.colour % len(PALETTE)]
         traces.append(
             {
                 "type": "bar" if panel.stacked else "scatter",
-                **({} if panel.stacked else {"mode": "markers"}),
+                **({} if panel.stacked else {"mode": "markers+text" if panel.notes else "markers"}),
+                **(
+                    {"text": [f"  {note}" for note in panel.notes], "textposition": "middle right"}
+                    if panel.notes
+                    else {}
+                ),
                 "name": escape(stack.name),
                 "x": [escape(label) for label in panel.labels],
                 "y": list(stack.values),
-                "error_y": {"type": "data", "array": [error or 0.0 for error in stack.errors]},
+                "error_y": {
+                    "type": "data",
+                    "array": [error or 0.0 for error in stack.errors],
+                    "visible": any(stack.errors),
+                },
                 "marker": {"color": colour, "size": 9} if not panel.stacked else {"color": colour},
             }
         )
@@ -92,4 +101,14 @@ def _surface(panel: SurfacePanel) -> Figure:
     }
     frame = layout(panel.x_title, None, panel.y_title)
     frame["hovermode"] = "closest"
-    return {"data": [heights, *(_curve(path) for path in panel.paths)], "layout": frame}
+    frame["legend"] = {**frame.get("legend", {}), "traceorder": "reversed"}
+    if panel.frame is not None:
+        frame["xaxis"]["range"], frame["yaxis"]["range"] = (list(side) for side in panel.frame)
+    return {"data": [heights, *(_path(path) for path in reversed(panel.paths))], "layout": frame}
+
+
+def _path(path: Curve) -> dict[str, Any]:
+    """Small marks along the way and a star at its end."""
+    last = len(path.x) - 1
+    symbols = ["circle"] * last + ["star"]
+    return {**_curve(path), "marker": {"symbol": symbols, "size": [4] * last + [11]}}

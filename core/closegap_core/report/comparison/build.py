@@ -30,10 +30,9 @@ def build(config: ComparisonConfig, evaluations: Sequence[tuple[EntryConfig, Pat
         json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     )
     _write(folder / "table.md", found.to_markdown())
-    footnote = (
-        "\n".join([" ".join(found.footnotes[:1]), *found.data[:3]])
-        if config.scale
-        else "\n".join(found.data[:3])
+    scale = [f"Scale {config.scale}."] if config.scale else []
+    footnote = "\n".join(
+        [*scale, *found.data, *([f"Published: {found.published_in}."] if found.published_in else [])]
     )
     write_bytes(folder / "figure.png", png(config.title, footnote, drawn.panels, drawn.columns))
     page(folder / "report.html", found, drawn)

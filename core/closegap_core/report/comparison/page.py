@@ -29,12 +29,11 @@ def _table(table: Table) -> str:
     heads = ["", *([] if table.one_quantity else ["figure"]), *table.heads]
     rows = []
     for line in table.lines:
-        label = f"{line.group}, {line.label}" if line.group else line.label
         figure = "" if table.one_quantity else f"<td>{escape(QUANTITIES[line.quantity].heading)}</td>"
         measured, *others = table.cells(line)
         cells = f"<td{' class=best' if line.best else ''}>{escape(measured)}</td>"
         cells += "".join(f"<td>{escape(cell)}</td>" for cell in others)
-        rows.append(f'<tr><th scope="row">{escape(label)}</th>{figure}{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{escape(line.name)}</th>{figure}{cells}</tr>')
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     body = "\n".join(rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'

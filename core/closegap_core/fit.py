@@ -196,11 +196,11 @@ def _take_decoder(model: Model, folder: Path) -> None:
 
 
 def _save(run: Run, checkpoints: Path, decoder: Path | None) -> None:
+    state = run.state()  # sums over ranks: every rank takes part
     if not all(bool(flat.data.isfinite().all()) for flat in (run.model.theta, run.model.phi)):
         raise NumericalError(
             f"a weight is not finite after step {run.step}; the newest checkpoint is from before"
         )
-    state = run.state()  # sums over ranks: every rank takes part
     if run.group.rank == 0:
         saved = state._replace(state={**state.state, **_identity(run.model.config, run.dataset, decoder)})
         checkpoint.save(checkpoints, run.step, saved)

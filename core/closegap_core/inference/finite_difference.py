@@ -108,21 +108,21 @@ class Curvature:
     @torch.no_grad()
     def times(self, direction: Tensor, at: Tensor, draw: Tensor) -> Tensor:
         """The Hessian in q times direction, (B, 2 Z), at `at`; scale * the mixed one times it is added to theta's."""
-        longest = float(direction.abs().max())
-        if longest == 0.0:
-            return torch.zeros_like(direction)
+        # A value on the device, which the host does not wait for; no direction at all gives no difference.
+        longest = direction.abs().max().clamp(min=torch.finfo(at.dtype).tiny)
         # The error of two-sided differences is least where the step is about the cube root of the precision.
-        width: float = torch.finfo(at.dtype).eps ** (1 / 3) / longest
-        ends = [
-            self._gradient(at + sign * width * direction, draw, sign / (2.0 * width)) for sign in (1.0, -1.0)
-        ]
+        width: Tensor = torch.finfo(at.dtype).eps ** (1 / 3) / longest
+        mixed = {name: torch.zeros_like(grad) for name, grad in self.grads.items()}
+        ends = [self._gradient(at + sign * width * direction, draw, sign, mixed) for sign in (1.0, -1.0)]
+        for name, difference in mixed.items():
+            self.grads[name].add_(difference / (2.0 * width))
         return (ends[0] - ends[1]) / (2.0 * width)
 
-    def _gradient(self, at: Tensor, draw: Tensor, share: float) -> Tensor:
-        """dL/dq; share * dL/dtheta is added to theta's."""
-        q, scale = Posterior(*at.chunk(2, -1)), self.scale * share
+    def _gradient(self, at: Tensor, draw: Tensor, sign: float, mixed: Parameters) -> Tensor:
+        """dL/dq; sign * scale * dL/dtheta is added to `mixed`."""
+        q, scale = Posterior(*at.chunk(2, -1)), self.scale * sign
         signals, _ = self.generative.learn(
-            self.theta, self.grads, self.x, q, draw, scale, GRADIENT_ONLY, self.objective
+            self.theta, mixed, self.x, q, draw, scale, GRADIENT_ONLY, self.objective
         )
         if signals.gradient is None:
             raise TypeError("the gradient of the ELBO was not computed")

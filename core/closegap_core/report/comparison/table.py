@@ -15,9 +15,9 @@ import numpy as np
 from closegap_core.config.comparison import ComparisonConfig, Published
 from closegap_core.report.comparison.guard import grouped
 from closegap_core.report.comparison.inputs import Entry
+from closegap_core.report.comparison.notation import decimals, signed, spread
 from closegap_core.report.comparison.quantity import QUANTITIES, Value
 
-MINUS = "−"
 NOTHING = "–"
 
 
@@ -63,8 +63,16 @@ class Line:
         if self.published is None:
             return NOTHING
         # As it was published: no digits that were not, and as many of the value as of its error.
-        digits = max(_decimals(self.published), _decimals(self.published_error))
+        digits = max(decimals(self.published), decimals(self.published_error))
         return spread(self.published, self.published_error, digits)
+
+    @property
+    def published_difference_text(self) -> str:
+        """`+0.30`: with the digits that the figure was published with."""
+        if self.published_difference is None or isinstance(self.published, str):
+            return ""
+        digits = max(decimals(self.published), decimals(round(self.published_difference, 6)))
+        return signed(self.published_difference, None, digits)
 
 
 @final
@@ -93,7 +101,7 @@ class Table:
         measured, published = [line.measured_text], [line.published_text]
         if self._differs:
             measured.append(signed(line.difference, line.difference_error, line.digits))
-            published.append(signed(line.published_difference, None, line.digits))
+            published.append(line.published_difference_text)
         return [*measured, *(published if self.published_in else [])]
 
     @property
@@ -233,25 +241,6 @@ def _gap_rows(entry: Entry) -> str:
     gaps = entry.metrics.get("gaps") or {}
     told = ", ".join(f"{report['rows']} {part} rows" for part, report in gaps.items() if "rows" in report)
     return f"; gaps of {told}" if told else ""
-
-
-def _decimals(value: float | None) -> int:
-    """Digits after the point in the shortest text of a number."""
-    return len(f"{value or 0.0:.8g}".partition(".")[2])
-
-
-def spread(value: float, error: float | None, digits: int) -> str:
-    """With a real minus sign, and the error where there is one."""
-    text = f"{value:.{digits}f}".replace("-", MINUS)
-    return text if error is None else f"{text} ± {error:.{digits}f}"
-
-
-def signed(value: float | None, error: float | None, digits: int) -> str:
-    """`+0.30 ± 0.04`."""
-    if value is None:
-        return ""
-    text = f"{value:+.{digits}f}".replace("-", MINUS)
-    return text if error is None else f"{text} ± {error:.{digits}f}"
 
 
 def _escaped(text: str) -> str:

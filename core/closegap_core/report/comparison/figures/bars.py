@@ -8,9 +8,10 @@ from closegap_core.config.comparison import BarsFigureConfig, ComparisonConfig
 from closegap_core.report.comparison.figures.figure import Drawn
 from closegap_core.report.comparison.guard import grouped
 from closegap_core.report.comparison.inputs import Entry
+from closegap_core.report.comparison.notation import signed
 from closegap_core.report.comparison.panel import BarPanel, Stack
 from closegap_core.report.comparison.quantity import QUANTITIES, Value
-from closegap_core.report.comparison.table import between, published_value, signed
+from closegap_core.report.comparison.table import between, published_value
 
 
 def bars(figure: BarsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:

@@ -16,7 +16,7 @@ from closegap_core.report.comparison.table import between, published_value
 
 def bars(figure: BarsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """A panel a group for what is measured, and one for what was published."""
-    panels = []
+    panels, shown = [], False
     for group, members in grouped(entries):
         name = (members[0].config.columns or config.columns)[0]
         measured = [QUANTITIES[name].of(entry) for entry in members]
@@ -25,13 +25,15 @@ def bars(figure: BarsFigureConfig, config: ComparisonConfig, entries: Sequence[E
         told = [published_value(entry.config.published.get(name)) for entry in members]
         published = [value if isinstance(value, Value) else None for value in told]
         if any(published):
+            shown = True
             panels.append(_panel(_title(group, "published"), name, members, published, 1))
     return Drawn(
         tuple(panels),
         "Each figure with one standard error over rows; beside it the difference from the first, which is known better "
         "than the bars suggest: it is paired by rows. Measured and published figures have axes of their own: "
         "what can be compared across scales is which entry is ahead, and by how much.",
-        columns=2 if len(panels) > 1 else 1,
+        2 if len(panels) > 1 else 1,
+        shown,
     )
 
 

@@ -32,7 +32,8 @@ def frontier(figure: FrontierFigureConfig, config: ComparisonConfig, entries: Se
         "iterations, and refiners of each row's own q under the same decoder, each at the best of its rates. A pass is "
         "the decoder and its gradient for one sample. The axes are logarithmic, so what costs nothing is not shown; "
         "what falls below the prior's ELBO is cut off.",
-        columns=3 if published.curves else 2,
+        3 if published.curves else 2,
+        bool(published.curves),
     )
 
 

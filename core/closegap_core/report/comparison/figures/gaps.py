@@ -17,7 +17,7 @@ GAPS = ("approximation_gap", "amortization_gap")
 
 def gaps(figure: GapsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """A panel a group and part, and one for each part of which both gaps were published."""
-    panels, columns = [], 0
+    panels, columns, published = [], 0, False
     for group, members in grouped(entries):
         parts = [part for part in PARTS if all(part in entry.part("gaps") for entry in members)]
         stacks = {part: _stacks(part, members) for part in parts}
@@ -32,6 +32,7 @@ def gaps(figure: GapsFigureConfig, config: ComparisonConfig, entries: Sequence[E
             ),
         ]
         columns = max(columns, len(stacks) + len(told))
+        published = published or bool(told)
     return Drawn(
         tuple(panels),
         "The inference gap log p(x) - L[q] as two parts: the approximation gap log p(x) - L[q*], which the family of q "
@@ -39,6 +40,7 @@ def gaps(figure: GapsFigureConfig, config: ComparisonConfig, entries: Sequence[E
         "of the family that the model was trained with. ± one standard error over rows. A gap below zero is noise of "
         "its estimate, and hangs below the axis. Published gaps have an axis of their own.",
         columns,
+        published,
     )
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from closegap_core import bundle, checkpoint, seeds
 from closegap_core.config import TrainConfig
+from closegap_core.config.encoder import encoders_of
 from closegap_core.curriculum import objective
 from closegap_core.data import Dataset, Part
 from closegap_core.data.counts import dense_counts
@@ -304,7 +305,16 @@ def is_exported_or_says_why_not(config: TrainConfig) -> None:
     pairs = ((mean, q.mean), (log_var, q.log_var), (elbo[:, None], bound.elbo[:, None]))
     for found, expected in pairs:
         error = ((found - expected).abs() / (1 + expected.abs())).amax(-1)
-        assert float(error.median()) < 1e-4, error
+        assert float(error.median()) < (1e-3 if sees_rounding(config) else 1e-4), error
+
+
+def sees_rounding(config: TrainConfig) -> bool:
+    """Whether errors at the prior are zero but for rounding, for pairs cancel, and layers scale that up by 1e5."""
+    layered = any(
+        "error" in encoder.encoded and getattr(encoder, "normalise", None) == "layer"
+        for _, encoder in encoders_of(config.inference)
+    )
+    return layered and config.inference.draws != "independent"
 
 
 @pytest.mark.parametrize("part", range(PARTS))

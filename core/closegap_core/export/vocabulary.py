@@ -1,4 +1,4 @@
-"""`closegap_core.ops.Ops` on the symbols of a graph."""
+"""`closegap_core.vocabulary.Ops` on the symbols of a graph."""
 
 from __future__ import annotations
 

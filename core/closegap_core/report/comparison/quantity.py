@@ -116,7 +116,9 @@ _OF_A_PART: dict[str, tuple[str, Better]] = {
     "flow_approximation_gap": ("approximation gap of the local flow", "neither"),
 }
 QUANTITIES = _PLAIN | {
-    f"{part}.{name}": Quantity(f"{title}, {part}", _NATS, _stored("gaps", part, name), better)
+    f"{part}.{name}": Quantity(
+        f"{title}, {part}", _NATS, _stored("gaps", part, name), better, rows=f"rows_{part}_{name}"
+    )
     for part in PARTS
     for name, (title, better) in _OF_A_PART.items()
 }

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from closegap_core import checkpoint
+from closegap_core import checkpoint, memory
 from closegap_core.config import TrainConfig, canonical
 from closegap_core.data import Dataset
 from closegap_core.durable import file_digest
@@ -90,6 +90,7 @@ def fit(
             "a GPU was asked for, but torch sees none here; install torch with CUDA, or ask for 0 GPUs"
         )
     torch.set_num_threads(config.training.threads)
+    memory.keep()
     run, damaged = _resume(config, dataset, checkpoints, group, device, decoder)
     for what in damaged:
         yield Note(f"{what}; training goes on from step {run.step} instead")

@@ -6,7 +6,6 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, final
 
 import pytest
@@ -31,7 +30,7 @@ TRAIN = {
     "model": {"likelihood": "bernoulli", "levels": [{"latent": 4}]},
     "inference": "standard",
 }
-STEPS = 400
+STEPS = 300
 
 
 @final
@@ -70,13 +69,12 @@ class World:
         self.queue.reap()
         expected = self.first(worker)
         claim = self.queue.claim(worker, WORKERS[worker], 30.0 if self.draw.random() < 0.8 else 0.001)
-        if claim is not None and claim.job.id != expected:
-            # Only what backed off until this very moment may be better than what the oracle saw.
-            assert self.queue.get(claim.job.id).attempt > 1
-        assert (claim is None) == (expected is None) or claim is not None
-        if claim is not None:
-            assert claim.job.id not in self.held or self.queue.get(claim.job.id).attempt == claim.attempt
-            self.held[claim.job.id] = claim
+        if claim is None:
+            assert expected is None
+            return
+        # Only what backed off until this very moment may be better than what the oracle saw.
+        assert claim.job.id == expected or claim.attempt > 1
+        self.held[claim.job.id] = claim
 
     def own(self) -> None:
         """An owner, perhaps of a lost lease, does something."""
@@ -105,7 +103,7 @@ class World:
             del self.held[identifier]
         except Conflict:
             return
-        if identifier in self.held and self.token(identifier) != lease.token:
+        if identifier in self.held and self.records()[identifier].get("token") != lease.token:
             del self.held[identifier]
 
     def ask(self) -> None:
@@ -120,10 +118,12 @@ class World:
             act(identifier)
         except Conflict:
             return
-        self.made = sorted(self.client.zrange(f"{self.root}:jobs", 0, -1))  # type: ignore[arg-type,type-var]
+        self.made = sorted(self.members("jobs")[0])
 
     def prefer(self, identifier: str) -> None:
-        self.queue.change(identifier, priority=self.draw.randrange(101), labels={"team": self.draw.choice("abc")})
+        self.queue.change(
+            identifier, priority=self.draw.randrange(101), labels={"team": self.draw.choice("abc")}
+        )
 
     def manage(self) -> None:
         """Somebody sees to limits and workers."""
@@ -138,12 +138,18 @@ class World:
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
-    def record(self, identifier: str) -> dict[str, str]:
-        found: Any = self.client.hgetall(f"{self.root}:job:{identifier}")
-        return dict(found)
+    def records(self) -> dict[str, dict[str, str]]:
+        with self.client.pipeline() as pipe:
+            for identifier in self.made:
+                pipe.hgetall(f"{self.root}:job:{identifier}")
+            return dict(zip(self.made, pipe.execute(), strict=True))
 
-    def token(self, identifier: str) -> str | None:
-        return self.record(identifier).get("token")
+    def members(self, *names: str) -> list[set[str]]:
+        """Of sorted sets."""
+        with self.client.pipeline() as pipe:
+            for name in names:
+                pipe.zrange(f"{self.root}:{name}", 0, -1)
+            return [set(found) for found in pipe.execute()]
 
     def first(self, worker: str) -> str | None:
         """The job that a worker must be given: the lowest score among all that fit."""
@@ -153,8 +159,7 @@ class World:
             return None
         spare = {project.name: project for project in self.queue.projects()}
         capacity, best = WORKERS[worker], []
-        for identifier in self.made:
-            record = self.record(identifier)
+        for identifier, record in self.records().items():
             if record["state"] != "queued" or float(record.get("not_before", 0)) > now + 1:
                 continue
             request, project = json.loads(record["request"]), spare[record["project"]]
@@ -163,9 +168,7 @@ class World:
                 and request["gpus"] <= capacity.gpus
                 and (capacity.kinds is None or record["kind"] in capacity.kinds)
                 and (project.most_running is None or project.running < project.most_running)
-                and (
-                    project.most_gpus is None or project.gpus + request["gpus"] <= project.most_gpus + 1e-9
-                )
+                and (project.most_gpus is None or project.gpus + request["gpus"] <= project.most_gpus + 1e-9)
             ):
                 score = int(record["since"]) - int(record["priority"]) * AGEING_SECONDS * 1e6
                 best.append((score, identifier))
@@ -173,23 +176,21 @@ class World:
 
     def check(self) -> None:
         """What must hold at any time."""
-        zrange: Callable[[str], list[str]] = lambda name: self.client.zrange(f"{self.root}:{name}", 0, -1)  # type: ignore[assignment,return-value] # noqa: E731
-        records = {identifier: self.record(identifier) for identifier in self.made}
-        lines = [identifier for line in zrange("lines") for identifier in zrange(f"line:{line}")]
-        delayed, leases = zrange("delayed"), zrange("leases")
-        assert max(Counter([*lines, *delayed, *leases]).values(), default=1) == 1, "a job is in two places"
+        records = self.records()
+        delayed, leases, preemptible, lines = self.members("delayed", "leases", "preemptible", "lines")
+        in_line = [name for line in self.members(*(f"line:{line}" for line in lines)) for name in line]
+        states = dict(zip(State, self.members(*(f"in:state:{state}" for state in State)), strict=True))
+        assert max(Counter([*in_line, *delayed, *leases]).values(), default=1) == 1, "a job is in two places"
         running: Counter[str] = Counter()
         gpus: Counter[str] = Counter()
         for identifier, record in records.items():
             state = State(record["state"])
-            assert (identifier in lines or identifier in delayed) == (state is State.QUEUED)
+            assert (identifier in in_line or identifier in delayed) == (state is State.QUEUED)
             assert (identifier in leases) == (state in (State.CLAIMED, State.RUNNING))
             assert ("token" in record) == ("owner" in record) == (identifier in leases)
             assert "wish" not in record or identifier in leases
-            assert identifier in zrange(f"in:state:{state}")
-            assert (identifier in zrange("preemptible")) == (
-                identifier in leases and record["preemptible"] == "1"
-            )
+            assert identifier in states[state]
+            assert (identifier in preemptible) == (identifier in leases and record["preemptible"] == "1")
             assert (int(record["waiting"]) > 0) or state is not State.BLOCKED
             # Terminal states never change.
             assert self.ends.get(identifier, state) is state
@@ -198,7 +199,7 @@ class World:
             if identifier in leases:
                 running[record["project"]] += 1
                 gpus[record["project"]] += json.loads(record["request"])["gpus"]
-        assert sum(len(zrange(f"in:state:{state}")) for state in State) == len(records)
+        assert sum(map(len, states.values())) == len(records)
         for project in self.queue.projects():
             assert project.running == running[project.name]
             assert abs(project.gpus - gpus[project.name]) < 1e-6
@@ -227,7 +228,7 @@ class World:
             assert time.monotonic() < limit, "a job is lost: it never ends"
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_any_interleaving_keeps_one_owner_the_limits_and_every_job(
     seed: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

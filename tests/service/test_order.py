@@ -88,7 +88,13 @@ def test_who_comes_back_keeps_the_place_and_who_was_paused_does_not(queue: Queue
 def test_a_batch_keeps_its_order_over_all_lines(queue: Queue) -> None:
     fields = {"data": {"source": "digits"}, "model": {"likelihood": "bernoulli", "levels": [{"latent": 4}]}}
     batch = [
-        {"kind": "train", **fields, "inference": "standard", "resources": {"cpus": cpus}, "name": f"j{number}"}
+        {
+            "kind": "train",
+            **fields,
+            "inference": "standard",
+            "resources": {"cpus": cpus},
+            "name": f"j{number}",
+        }
         if number % 3
         else {"kind": "export", "model": "m", "resources": {"cpus": cpus}, "name": f"j{number}"}
         for number, cpus in enumerate([0.1, 1 / 3, 1.0, 0.25] * 5)
@@ -157,7 +163,9 @@ def test_a_project_holds_no_more_gpus_than_its_limit(queue: Queue, train: Train)
     large = Capacity(cpus=8, gpus=8)
     queue.heartbeat("w", large)
     queue.limit("vision", running=None, gpus=1.0)
-    with pytest.raises(Refused, match=r"asks for 2 GPUs, more than project vision may hold; accepted: at most 1"):
+    with pytest.raises(
+        Refused, match=r"asks for 2 GPUs, more than project vision may hold; accepted: at most 1"
+    ):
         queue.submit(train(resources={"gpus": 2}), project="vision")
     for number in range(12):  # a tenth is no fraction that a computer knows: ten of them are one all the same
         queue.submit(train(name=f"v{number}", resources={"gpus": 0.1}), project="vision")

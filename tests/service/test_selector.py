@@ -43,10 +43,15 @@ def jobs(queue: Queue, train: Train) -> list[Job]:
     draw = random.Random(0)
     made = []
     for number in range(40):
-        name, project = draw.choice(("mnist-a", "mnist-b", "cifar.1", "cifarx1")), draw.choice(("p", "q", "r"))
+        name, project = (
+            draw.choice(("mnist-a", "mnist-b", "cifar-1", "cifarx1")),
+            draw.choice(("p", "q", "r")),
+        )
         labels = {"team": draw.choice("ab")} | ({"night": "7"} if number % 5 == 0 else {})
         fields = {"name": name, "labels": labels, "priority": draw.randrange(100)}
-        specs = train(**fields) if draw.random() < 0.5 else spec.parse({"kind": "export", "model": "m", **fields})
+        specs = (
+            train(**fields) if draw.random() < 0.5 else spec.parse({"kind": "export", "model": "m", **fields})
+        )
         made += queue.submit(specs, project=project)
     for job in draw.sample(made, 10):
         queue.cancel(job.id)
@@ -69,7 +74,7 @@ FILTERS: dict[str, tuple[Selector, Callable[[Job], bool]]] = {
         Selector(labels={"team": "a", "night": "7"}),
         lambda job: job.labels == {"team": "a", "night": "7"},
     ),
-    "name": (Selector(name="cifar.1"), lambda job: job.name == "cifar.1"),
+    "name": (Selector(name="cifar-1"), lambda job: job.name == "cifar-1"),
     "names": (Selector(name="mnist*"), lambda job: job.name.startswith("mnist")),
     "no pattern of Lua's": (Selector(name="%a+"), lambda job: False),
     "everything": (

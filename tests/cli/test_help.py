@@ -15,8 +15,8 @@ from closegap.cli.app import build
 from .conftest import Command
 
 COMMANDS = [
-    "cancel", "demo", "doctor", "encode", "example", "logs", "models", "ps", "retry", "run", "schema", "show",
-    "submit", "up", "validate", "wait", "worker",
+    "cancel", "demo", "doctor", "encode", "example", "logs", "models", "pause", "projects", "ps", "resume", "retry",
+    "run", "schema", "set", "show", "submit", "up", "validate", "wait", "worker", "workers",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from closegap.errors import Conflict, NotFound
 from closegap.job import Capacity, Failure, State
 from closegap.queue import Queue
 from closegap.spec import Spec
-from tests.service.test_order import ONE, claimed, run
+from tests.service.claims import ONE, claimed, run
 
 Train = Callable[..., list[Spec]]
 

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from closegap.cli import demo, doctor, encode, jobs, local, logs, models, output, submit, up
+from closegap.cli import (
+    control,
+    demo,
+    doctor,
+    encode,
+    jobs,
+    local,
+    logs,
+    models,
+    output,
+    projects,
+    submit,
+    up,
+    workers,
+)
 from closegap.cli.command import Commands
 
 _HELP = """Queue, train, measure, export and use models with iterative amortized inference.
@@ -30,7 +44,7 @@ def build() -> typer.Typer:
         epilog="Examples:\n\nclosegap demo\n\nclosegap up\n\nclosegap example train | closegap submit - --wait",
     )
     app.callback()(_root)
-    for commands in (submit, jobs, logs, up, local, models, encode, demo, doctor):
+    for commands in (submit, jobs, control, logs, up, workers, projects, local, models, encode, demo, doctor):
         commands.register(app)
     return app
 

@@ -115,10 +115,9 @@ class Queue:
     ) -> list[Job]:
         # A key of our own makes a submission whose answer was lost safe to send again.
         kept, key = (0, key) if key else (GENERATED_KEY_SECONDS, f"generated-{secrets.token_hex(16)}")
-        if len(key) > 200 or not key.isprintable():
-            raise Conflict(
-                f"the idempotency key `{key[:50]}` is not accepted: up to 200 printable characters"
-            )
+        for what, word in (("idempotency key", key), ("id of the request", request_id)):
+            if len(word) > 200 or not word.isprintable():
+                raise Conflict(f"the {what} `{word[:50]}` is not accepted: up to 200 printable characters")
         while True:
             submission = build()
             try:

@@ -39,6 +39,8 @@ class Order:
     """Outputs of the jobs it needs, by name."""
     work: str
     """Name of the work folder."""
+    request_id: str = ""
+    """Of the request that submitted the job, for the log."""
 
 
 class Ended(NamedTuple):

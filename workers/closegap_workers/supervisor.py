@@ -55,6 +55,7 @@ class Supervisor:
         self._keeper: Keeper | None = None
         self._known: Cluster | None = None
         self._away = -QUIET
+        self._drained = ""
 
     # --- the loop -------------------------------------------------------------------------------------------
 
@@ -125,7 +126,7 @@ class Supervisor:
     def _beat(self) -> None:
         while True:
             try:
-                self._queue.heartbeat(self.name, self._capacity())
+                self._hear_of_drain(self._queue.heartbeat(self.name, self._capacity()))
                 if not self._quiet():
                     self._queue.reap()
             except StoreUnavailable as error:
@@ -133,6 +134,12 @@ class Supervisor:
                 log.warning("no heartbeat: %s", error)
             if self._ended.wait(BEAT):
                 return
+
+    def _hear_of_drain(self, drained: str) -> None:
+        """The queue gives a drained worker nothing; here it is only told."""
+        if drained != self._drained:
+            log.info("drained by %s: nothing more is claimed", drained) if drained else log.info("undrained")
+            self._drained = drained
 
     def _farewell(self) -> None:
         try:
@@ -144,7 +151,13 @@ class Supervisor:
 
     def _attempt(self, claim: Claim, cluster: Cluster) -> None:
         job = claim.job
-        log.info("job %s (%s), attempt %d: begins", job.id, job.kind, claim.attempt)
+        log.info(
+            "job %s (%s), attempt %d: begins [request %s]",
+            job.id,
+            job.kind,
+            claim.attempt,
+            job.request_id or "-",
+        )
         lease = LeaseThread(self._queue, claim.lease, self._settings.lease_seconds)
         try:
             ended = self._execute(claim, cluster, lease)
@@ -164,7 +177,8 @@ class Supervisor:
 
     def _execute(self, claim: Claim, cluster: Cluster, lease: LeaseThread) -> Ended:
         job = claim.job
-        order = Order(job.id, claim.attempt, job.spec, self._queue.inputs(job), job.work)
+        inputs = self._queue.inputs(job)
+        order = Order(job.id, claim.attempt, job.spec, inputs, job.work, job.request_id)
         file = log_file(self._store.work(job.work), claim.attempt)
         execution = Execution(order, file, cluster.variables(), lease.hear)
         try:

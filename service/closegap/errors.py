@@ -62,6 +62,10 @@ class Conflict(ServiceError):
     """The request contradicts what is recorded: a reused idempotency key, a retry of a job that runs."""
 
 
+class Changed(Conflict):
+    """The record is no longer at the version that the request was made for."""
+
+
 class Refused(ServiceError):
     """The request can never be met by any worker that is registered."""
 

@@ -152,6 +152,11 @@ class Tokens:
             raise NotFound(f"there is no token `{identifier}`; see `closegap token list`")
         return _token(fields)
 
+    def usable(self, identifier: str) -> bool:
+        """Whether the token of an id still opens anything."""
+        fields, now = self._read(identifier)
+        return bool(fields) and _token(fields).usable(now)
+
     def revoke(self, identifier: str) -> Token:
         """End a token now; one that is revoked stays as it is. Raises NotFound."""
         self.get(identifier)

@@ -19,7 +19,9 @@ from closegap.api.problem import Answer
 from closegap.errors import NotFound
 from closegap.tokens import Role
 
-_BEARER = HTTPBearer(auto_error=False, description="`Authorization: Bearer cg_…`; `closegap token create` makes one.")
+_BEARER = HTTPBearer(
+    auto_error=False, description="`Authorization: Bearer cg_…`; `closegap token create` makes one."
+)
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 

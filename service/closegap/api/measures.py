@@ -23,7 +23,10 @@ class Measures:
     def __init__(self, queue: Queue) -> None:
         self._registry = CollectorRegistry(auto_describe=True)
         self.requests = Counter(
-            "closegap_api_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
+            "closegap_api_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self._registry,
         )
         self.seconds = Histogram(
             "closegap_api_request_seconds",
@@ -56,7 +59,9 @@ class _Line(Collector):
         for state, count in self._queue.counts().items():
             jobs.add_metric([state], count)
         yield jobs
-        workers = GaugeMetricFamily("closegap_workers", "Workers heard of, by whether they are alive.", labels=["alive"])
+        workers = GaugeMetricFamily(
+            "closegap_workers", "Workers heard of, by whether they are alive.", labels=["alive"]
+        )
         alive = [worker.alive for worker in self._queue.workers()]
         workers.add_metric(["true"], sum(alive))
         workers.add_metric(["false"], len(alive) - sum(alive))

@@ -40,7 +40,9 @@ _SHOWN = 200
 class ProblemItem(BaseModel):
     """One thing that is wrong with a request."""
 
-    pointer: str = Field(description="JSON pointer (RFC 6901) into the body, or `?name`, `/{name}`, `@header`.")
+    pointer: str = Field(
+        description="JSON pointer (RFC 6901) into the body, or `?name`, `/{name}`, `@header`."
+    )
     message: str
     accepted: str = Field("", description="What would do; empty where the message says it.")
     value: Any = Field(None, description="What was found there, shortened.")

@@ -51,7 +51,9 @@ def verified(bundle: Bundle, name: str) -> bytes:
     """A small file of a bundle, whole and as its digest says. Raises BundleError."""
     facts = bundle.files.get(name)
     if facts is None or facts.bytes > LARGEST_BYTES:
-        raise BundleError(f"bundle {bundle.digest} ({bundle.kind}) has no {name} of at most {LARGEST_BYTES} bytes")
+        raise BundleError(
+            f"bundle {bundle.digest} ({bundle.kind}) has no {name} of at most {LARGEST_BYTES} bytes"
+        )
     descriptor = opened(bundle, name)
     with os.fdopen(descriptor, "rb") as stream:
         content = stream.read(facts.bytes + 1)
@@ -84,6 +86,8 @@ def opened(bundle: Bundle, name: str) -> int:
 
 def _inside(folder: int, name: str, flags: int) -> int:
     try:
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | flags, dir_fd=folder)
+        return os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | flags, dir_fd=folder
+        )
     finally:
         os.close(folder)

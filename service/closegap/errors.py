@@ -67,7 +67,7 @@ class Changed(Conflict):
 
 
 class Refused(ServiceError):
-    """The request can never be met by any worker that is registered."""
+    """The request can never be met by any worker that is registered, or within the limits of its project."""
 
 
 class LeaseLost(ServiceError):

@@ -18,8 +18,8 @@ LONGEST = 5000
 """Entries a stream keeps; states, epochs and metrics stay beyond that, the oldest progress and log lines go."""
 LARGEST = 65_536
 """Bytes of one event."""
-RESERVED = frozenset({"state", "end", "cancel"})
-"""Only transitions write these."""
+RESERVED = frozenset({"state", "end", "wish", "change"})
+"""Only the queue itself writes these."""
 
 
 def pack(reported: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:

@@ -42,6 +42,18 @@ ReportRef = Annotated[
         description="an evaluation: `${job.report}`, or a digest (`sha256:…`)",
     ),
 ]
+Label = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$",
+        description="up to 63 letters, digits, `.`, `_`, `/` and `-`, the first no sign",
+    ),
+]
+LabelValue = Annotated[
+    str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$", description="1 to 100 characters, none of them control")
+]
+Priority = Annotated[int, Field(ge=0, le=100)]
+Labels = Annotated[dict[Label, LabelValue], Field(max_length=64)]
 Retries = Annotated[int, Field(ge=0, le=100)]
 
 
@@ -91,10 +103,13 @@ class JobSpec(Config):
     needs: tuple[Name, ...] = Field(
         (), description="Jobs that must succeed first; `${name.output}` needs too."
     )
-    priority: Annotated[int, Field(ge=0, le=100)] = Field(50, description="Higher runs first.")
+    priority: Priority = Field(50, description="Higher runs first; a minute of waiting is worth a point.")
+    preemptible: bool = Field(
+        False, description="Whether it may be stopped, with a checkpoint, for a job of higher priority."
+    )
     resources: Resources = Resources()
     retries: RetryBudgets = RetryBudgets()
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict, description="Words of your own, to find jobs by.")
 
 
 @final

@@ -38,7 +38,7 @@ def prepare(specs: Sequence[Spec], kinds: Callable[[Sequence[str]], Mapping[str,
         raise SpecError(problems)
     ids = [_fresh(spec.kind) for spec in specs]
     named = {spec.name: identifier for spec, identifier in zip(specs, ids, strict=True) if spec.name}
-    group = f"pipeline-{secrets.token_hex(4)}"
+    group = f"pipeline-{secrets.token_hex(8)}"  # unlike an id it is not looked whether it is taken
     jobs = [
         _row(
             identifier, spec, {name: named.get(name, name) for name in pipeline.uses(spec)}, group, identifier
@@ -68,7 +68,8 @@ def again(job: Job, records: Records) -> Submission:
             item.pipeline,
             item.work,
         )
-        | {"retry_of": item.id}
+        # As they are by now: both may have been changed since the spec was written.
+        | {"priority": item.priority, "labels": json.dumps(item.labels), "retry_of": item.id}
         for item in old
     ]
     return _submission(jobs, [item.id for item in old])
@@ -95,10 +96,12 @@ def _row(identifier: str, spec: Spec, needs: dict[str, str], group: str, work: s
         "spec": canonical(dump(spec)),
         "digest": digest(spec),
         "priority": spec.priority,
+        "preemptible": spec.preemptible,
+        "labels": json.dumps(spec.labels),
         "needs": json.dumps(needs),
         "after": sorted(set(needs.values())),
         "retries": spec.retries.model_dump_json(),
-        "request": json.dumps({"cpus": spec.resources.total_cpus, "gpus": spec.resources.total_gpus}),
+        "request": {"cpus": spec.resources.total_cpus, "gpus": spec.resources.total_gpus},
         "pipeline": group,
         "work": work,
     }

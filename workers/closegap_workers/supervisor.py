@@ -13,7 +13,7 @@ from typing import final
 
 from closegap.artifacts import ArtifactStore
 from closegap.errors import LeaseLost, NotFound, ServiceError, StorageError, StoreUnavailable
-from closegap.job import Capacity, Claim, Failure, Lease
+from closegap.job import Capacity, Claim, Failure, Lease, State
 from closegap.queue import Queue
 from closegap.registry import Registry
 from closegap.settings import Settings
@@ -174,7 +174,7 @@ class Supervisor:
         except StoreUnavailable as error:
             log.warning("job %s runs, but the store does not know yet: %s", job.id, error)
         return execution.see_through(
-            stop=lambda: self._signals > 0 or lease.cancelled.is_set(),
+            stop=lambda: self._signals > 0 or lease.asked.is_set(),
             kill=lambda: self._signals > 1 or lease.lost.is_set(),
             grace=self._settings.grace_seconds,
         )
@@ -188,9 +188,10 @@ class Supervisor:
         outcome = ended.outcome or {"state": "died"}
         if outcome["state"] == "succeeded":
             return self._succeed(claim, proof, outcome)
-        if wish.cancel:
-            self._queue.cancelled(proof)
-            return "cancelled"
+        stopped = outcome["state"] == "stopped" or ended.killed
+        if wish is not None and (stopped or wish.to is State.CANCELLED):
+            self._queue.stopped(proof)
+            return wish.reason
         if self._signals or outcome["state"] == "stopped":
             reason = f"worker {self.name} drains" if self._signals else "the attempt was stopped"
             self._queue.release(proof, reason)

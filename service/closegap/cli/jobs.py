@@ -24,7 +24,7 @@ JobId = Annotated[
 JobIds = Annotated[
     list[str], typer.Argument(metavar="JOB...", help="Ids, unambiguous beginnings of them, or names.")
 ]
-_STATES = ("blocked", "queued", "claimed", "running", "succeeded", "failed", "cancelled")
+_STATES = ("blocked", "queued", "claimed", "running", "paused", "succeeded", "failed", "cancelled")
 
 
 def ps(
@@ -155,8 +155,9 @@ def _watch(queue: Queue, state: str | None, limit: int, every: float, as_json: b
 
 def _page(queue: Queue, state: str | None, limit: int) -> list[Job]:
     from closegap.job import State
+    from closegap.selector import Selector
 
-    return queue.jobs(State(state) if state else None, limit).jobs
+    return queue.jobs(Selector(states=frozenset({State(state)}) if state else None), limit).jobs
 
 
 def _listing(queue: Queue, state: str | None, limit: int) -> dict[str, Any]:
@@ -169,7 +170,7 @@ def _plain(job: Job) -> dict[str, Any]:
 
 def _record(queue: Queue, job: Job) -> dict[str, Any]:
     """The job's record and its place in the line."""
-    if job.state not in ("blocked", "queued"):
+    if job.state not in ("blocked", "queued", "paused"):
         return _plain(job) | {"position": None}
     place = queue.position(job.id)
     return _plain(job) | {

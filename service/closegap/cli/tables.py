@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from closegap.job import Job
     from closegap.queue import Queue
 
+_STOPPING = {"cancelled": "cancelling", "paused": "pausing", "queued": "giving its worker up"}
+
 
 def jobs_table(queue: Queue, jobs: Sequence[Job]) -> Table:
     """One line a job."""
@@ -46,12 +48,12 @@ def jobs_table(queue: Queue, jobs: Sequence[Job]) -> Table:
 
 def why(queue: Queue, job: Job) -> str:
     """Why a job is where it is: the place in the line of a waiting one, the error of a failed one."""
-    if job.state in ("blocked", "queued"):
+    if job.state in ("blocked", "queued", "paused"):
         place = queue.position(job.id)
         number = "" if place.place is None else f"#{place.place}: "
         return f"{number}{place.reason}"
-    if job.state == "running" and job.wish is not None:
-        return f"cancelling, asked by {job.wish}"
+    if job.state in ("claimed", "running") and job.wish is not None:
+        return f"{_STOPPING[job.wish.to]}, asked by {job.wish.actor}"
     if job.state == "failed" and job.error is not None:
         return job.error.message.partition("\n")[0]
     return job.reason if job.state == "cancelled" else ""

@@ -9,6 +9,7 @@ STYLES = {
     "queued": "yellow",
     "claimed": "cyan",
     "running": "cyan",
+    "paused": "blue",
     "succeeded": "green",
     "failed": "red",
     "cancelled": "magenta",

@@ -62,6 +62,10 @@ class Conflict(ServiceError):
     """The request contradicts what is recorded: a reused idempotency key, a retry of a job that runs."""
 
 
+class KeyReused(Conflict):
+    """An idempotency key was used for other specs before."""
+
+
 class Changed(Conflict):
     """The record is no longer at the version that the request was made for."""
 

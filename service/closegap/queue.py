@@ -85,7 +85,7 @@ class Queue:
         """Record all of the specs as jobs of a project, or none.
 
         The same `key` with the same specs gives the jobs of the first time. Raises SpecError (unknown needs or
-        outputs), Conflict (the key was used for other specs, or is none), Refused (no worker could ever hold it, or
+        outputs), KeyReused (the key was used for other specs), Conflict (the key is none), Refused (no worker could ever hold it, or
         the project may never).
         """
         if not re.fullmatch(PROJECT, project):
@@ -99,6 +99,10 @@ class Queue:
             return prepare(specs, lambda ids: self._records.kinds(ids, project))
 
         return self._submit(build, key, project, actor, request_id)
+
+    def check(self, specs: Sequence[Spec], project: str = DEFAULT) -> None:
+        """Whether needs and outputs that specs name are there. Records nothing. Raises SpecError."""
+        prepare(specs, lambda ids: self._records.kinds(ids, project))
 
     def retry(
         self, identifier: str, actor: str = "user", projects: Projects = None, request_id: str = ""

@@ -64,8 +64,16 @@ class AuditPage(BaseModel):
 
 @router.get(
     "/v1/whoami",
-    responses=answers(example={"token": "5c1e0a7b93d2", "name": "alice", "role": "submitter", "projects": ["vision"], "expires": "2026-12-21T14:03:05Z"}),
-)  # fmt: skip
+    responses=answers(
+        example={
+            "token": "5c1e0a7b93d2",
+            "name": "alice",
+            "role": "submitter",
+            "projects": ["vision"],
+            "expires": "2026-12-21T14:03:05Z",
+        }
+    ),
+)
 def whoami(caller: Viewer) -> Whoami:
     """Who the service takes the asking one for."""
     projects = None if caller.projects is None else sorted(caller.projects)
@@ -76,8 +84,10 @@ def whoami(caller: Viewer) -> Whoami:
 
 @router.get(
     "/v1/info",
-    responses=answers(example={"version": "0.1.0", "api": "v1", "kinds": list(SPECS), "limits": {"spec_bytes": SPEC_BYTES}}),
-)  # fmt: skip
+    responses=answers(
+        example={"version": "0.1.0", "api": "v1", "kinds": list(SPECS), "limits": {"spec_bytes": SPEC_BYTES}}
+    ),
+)
 def info(context: Ctx, caller: Viewer) -> Info:
     """Versions and limits."""
     settings = context.settings
@@ -106,8 +116,24 @@ def schema(kind: Annotated[Kind, Path(examples=["train"])], caller: Viewer) -> S
 
 @router.get(
     "/v1/audit",
-    responses=answers(example={"entries": [{"id": "1795269785123-0", "time": "2026-11-21T14:03:05.123Z", "actor": "alice (token 5c1e0a7b93d2)", "token": "5c1e0a7b93d2", "action": "job.cancel", "project": "vision", "target": "train-7f3a91c2", "request": "5f0c2d7e9b1a4c33"}], "next_cursor": None}),
-)  # fmt: skip
+    responses=answers(
+        example={
+            "entries": [
+                {
+                    "id": "1795269785123-0",
+                    "time": "2026-11-21T14:03:05.123Z",
+                    "actor": "alice (token 5c1e0a7b93d2)",
+                    "token": "5c1e0a7b93d2",
+                    "action": "job.cancel",
+                    "project": "vision",
+                    "target": "train-7f3a91c2",
+                    "request": "5f0c2d7e9b1a4c33",
+                }
+            ],
+            "next_cursor": None,
+        }
+    ),
+)
 def audit(
     context: Ctx,
     caller: GlobalAdmin,

@@ -13,6 +13,7 @@ from closegap.api.measures import Measures
 from closegap.api.sessions import Encoders
 from closegap.artifacts import ArtifactStore
 from closegap.audit import Audit
+from closegap.census import Census
 from closegap.queue import Queue
 from closegap.registry import Registry
 from closegap.settings import Settings
@@ -41,6 +42,7 @@ class Context(NamedTuple):
 
     settings: Settings
     queue: Queue
+    census: Census
     artifacts: ArtifactStore
     tokens: Tokens
     audit: Audit
@@ -70,6 +72,7 @@ def opened(settings: Settings, auth: bool = True) -> Context:
     """
     client, listening = connect(settings, PATIENCE), listener(settings)
     queue = Queue(client, settings.namespace, settings.backoff_seconds)
+    census = Census(client, settings.namespace)
     limits = Limits(
         Rate(settings.api_rate, 2 * settings.api_rate),
         Rate(FAILURES_A_SECOND, FAILURES_AT_ONCE),
@@ -79,13 +82,14 @@ def opened(settings: Settings, auth: bool = True) -> Context:
     return Context(
         settings=settings,
         queue=queue,
+        census=census,
         artifacts=ArtifactStore(settings.storage),
         tokens=Tokens(client, settings.namespace),
         audit=Audit(client, settings.namespace),
         feed=Feed(listening, settings.namespace),
         encoders=Encoders(),
         limits=limits,
-        measures=Measures(queue),
+        measures=Measures(queue, census),
         client=client,
         listener=listening,
         auth=auth,

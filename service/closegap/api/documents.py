@@ -17,20 +17,29 @@ from closegap.kinds import RetryBudgets
 JobName = Annotated[
     str,
     Path(
-        alias="job", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$", description="Id, name (its newest job), or the beginning of an id.",
+        alias="job",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$",
+        description="Id, name (its newest job), or the beginning of an id.",
         examples=["train-7f3a91c2"],
     ),
-]  # fmt: skip
+]
 ModelName = Annotated[str, Path(alias="name", pattern=f"^{references.NAME}$", examples=["mnist"])]
 ProjectName = Annotated[str, Path(alias="project", pattern=f"^{references.PROJECT}$", examples=["default"])]
 InProject = Annotated[
     str | None,
-    Query(alias="project", pattern=f"^{references.PROJECT}$", description="Absent: `default`, or the token's only one."),
-]  # fmt: skip
+    Query(
+        alias="project",
+        pattern=f"^{references.PROJECT}$",
+        description="Absent: `default`, or the token's only one.",
+    ),
+]
 Limit = Annotated[int, Query(ge=1, le=500, description="Entries of a page.")]
 Cursor = Annotated[
-    str | None, Query(max_length=200, description="`next_cursor` of the page before; its content is not to be relied on.")
-]  # fmt: skip
+    str | None,
+    Query(
+        max_length=200, description="`next_cursor` of the page before; its content is not to be relied on."
+    ),
+]
 
 
 @final

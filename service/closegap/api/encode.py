@@ -27,10 +27,12 @@ _WORK = 1 << 28
 Reference = Annotated[
     str,
     Path(
-        alias="model", pattern=f"^{references.NAME}(@{references.NAME}|:[1-9][0-9]{{0,14}})?$",
-        description="`name` (newest version), `name@alias`, or `name:3`.", examples=["mnist@best"],
+        alias="model",
+        pattern=f"^{references.NAME}(@{references.NAME}|:[1-9][0-9]{{0,14}})?$",
+        description="`name` (newest version), `name@alias`, or `name:3`.",
+        examples=["mnist@best"],
     ),
-]  # fmt: skip
+]
 router = APIRouter(tags=["encode"])
 
 
@@ -118,8 +120,10 @@ def _encoded(context: Context, content: bytes, version: Version, bundle: Bundle)
     wrong = next((n for n, row in enumerate(asked.rows) if len(row) != encoder.info.width), None)
     if wrong is not None:
         raise Answer(
-            422, "invalid_rows", f"row {wrong} has {len(asked.rows[wrong])} values; this model reads {encoder.info.width}"
-        )  # fmt: skip
+            422,
+            "invalid_rows",
+            f"row {wrong} has {len(asked.rows[wrong])} values; this model reads {encoder.info.width}",
+        )
     count = encoder.count(asked.iterations)
     if len(asked.rows) * encoder.info.width * max(1, count) > _WORK:
         raise too_large(

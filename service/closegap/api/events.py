@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Literal, final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
@@ -100,8 +100,18 @@ async def events(
     "/v1/jobs/{job}/logs",
     response_model=None,
     responses=answers(404, 409)
-    | {200: {"description": "One line each.", "content": {"text/plain": {"schema": {"type": "string"}, "example": "2026-11-21T14:03:05.123Z epoch 1 of 20\n"}}}},
-)  # fmt: skip
+    | {
+        200: {
+            "description": "One line each.",
+            "content": {
+                "text/plain": {
+                    "schema": {"type": "string"},
+                    "example": "2026-11-21T14:03:05.123Z epoch 1 of 20\n",
+                }
+            },
+        }
+    },
+)
 async def logs(
     job: JobName,
     context: Ctx,

@@ -71,8 +71,21 @@ _BYTES = {
 
 @router.get(
     "/v1/jobs/{job}/artifacts",
-    responses=answers(404, 409, example={"artifacts": [{"output": "model", "digest": "sha256:" + "9f2c" * 16, "kind": "model", "files": [EXAMPLE_FILE]}]}),
-)  # fmt: skip
+    responses=answers(
+        404,
+        409,
+        example={
+            "artifacts": [
+                {
+                    "output": "model",
+                    "digest": "sha256:" + "9f2c" * 16,
+                    "kind": "model",
+                    "files": [EXAMPLE_FILE],
+                }
+            ]
+        },
+    ),
+)
 def artifacts(job: JobName, context: Ctx, caller: Viewer) -> Artifacts:
     """The bundles that a job has left, with the digest of each file."""
     found = context.queue.get(job, caller.projects)
@@ -86,8 +99,11 @@ def artifacts(job: JobName, context: Ctx, caller: Viewer) -> Artifacts:
 
 
 @router.get(
-    "/v1/jobs/{job}/artifacts/{output}/{file:path}", response_class=StreamingResponse, response_model=None, responses=answers(404, 409) | _BYTES
-)  # fmt: skip
+    "/v1/jobs/{job}/artifacts/{output}/{file:path}",
+    response_class=StreamingResponse,
+    response_model=None,
+    responses=answers(404, 409) | _BYTES,
+)
 def download(
     job: JobName, output: OutputName, file: FileName, context: Ctx, caller: Viewer
 ) -> StreamingResponse:

@@ -7,7 +7,8 @@ from typing import Any, final
 
 from pydantic import BaseModel, Field
 
-from closegap import fleet, pipeline, spec
+from closegap import fleet, pipeline, quota, spec
+from closegap.census import Census
 from closegap.errors import Refused
 from closegap.job import Job, State, Worker
 from closegap.kinds import Spec, TrainSpec
@@ -65,17 +66,19 @@ EXAMPLE = {
 }
 
 
-def plan(queue: Queue, specs: Sequence[Spec], project: str) -> Plan:
+def plan(queue: Queue, census: Census, specs: Sequence[Spec], project: str) -> Plan:
     """Records nothing. Raises SpecError: needs or outputs that there are not."""
     queue.check(specs, project)
     workers = [worker for worker in queue.workers() if worker.alive]
-    return Plan(project=project, jobs=[_planned(queue, item, project, workers) for item in specs])
+    return Plan(
+        project=project,
+        jobs=[_planned(queue, item, project, workers, census.ahead(item.priority)) for item in specs],
+    )
 
 
-def _planned(queue: Queue, item: Spec, project: str, workers: Sequence[Worker]) -> Planned:
+def _planned(queue: Queue, item: Spec, project: str, workers: Sequence[Worker], ahead: int) -> Planned:
     cpus, gpus = item.resources.total_cpus, item.resources.total_gpus
     able = [worker for worker in workers if fleet.holds(worker.capacity, item.kind, cpus, gpus)]
-    ahead = queue.ahead(item.priority)
     needs = sorted(pipeline.uses(item))
     seconds, source = _seconds(queue, item, project)
     return Planned(
@@ -88,7 +91,7 @@ def _planned(queue: Queue, item: Spec, project: str, workers: Sequence[Worker]) 
         reason=_reason(needs, workers, able, ahead),
         ahead=ahead,
         workers=len(able),
-        refused=_refused(queue, item),
+        refused=_refused(queue, item, project),
         seconds=seconds,
         seconds_from=source,
     )
@@ -106,9 +109,10 @@ def _reason(needs: Sequence[str], workers: Sequence[Worker], able: Sequence[Work
     return "a worker would claim it at once" if not ahead else f"{ahead} ahead of it"
 
 
-def _refused(queue: Queue, item: Spec) -> str | None:
+def _refused(queue: Queue, item: Spec, project: str) -> str | None:
     try:
         fleet.refuse_impossible([item], queue.workers())
+        quota.refuse_impossible([item], queue.projects([project])[0])
     except Refused as error:
         return str(error)
     return None

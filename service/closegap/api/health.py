@@ -43,8 +43,16 @@ def readyz(context: Ctx) -> Alive:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses=answers() | {200: {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}, "example": 'closegap_jobs{state="queued"} 3.0\n'}}}},
-)  # fmt: skip
+    responses=answers()
+    | {
+        200: {
+            "description": "Prometheus text.",
+            "content": {
+                "text/plain": {"schema": {"type": "string"}, "example": 'closegap_jobs{state="queued"} 3.0\n'}
+            },
+        }
+    },
+)
 def metrics(context: Ctx, caller: GlobalViewer) -> Response:
     """For Prometheus, which sends a viewer's token (`authorization` in its configuration)."""
     return Response(context.measures.exposition(), media_type=MEDIA_TYPE)

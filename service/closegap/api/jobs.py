@@ -32,7 +32,7 @@ from closegap.api.identity import Caller, Submitter, Viewer
 from closegap.api.limits import SPEC_BYTES
 from closegap.api.problem import Answer
 from closegap.job import Job, State
-from closegap.kinds import SPECS, Spec
+from closegap.kinds import SPECS, Label, LabelValue, Priority, Spec
 from closegap.selector import Selector
 
 LONGEST_WAIT = 60.0
@@ -56,9 +56,11 @@ router = APIRouter(tags=["jobs"])
 class Change(BaseModel):
     """What may be changed of a job; absent stays as it is."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"priority": 80}]})
-    priority: Annotated[int, Field(ge=0, le=100, strict=True)] | None = None
-    labels: dict[str, str] | None = Field(None, description="All of them: others go.")
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"priority": 80}]})
+    priority: Priority | None = None
+    labels: Annotated[dict[Label, LabelValue | None], Field(max_length=64)] | None = Field(
+        None, description="To be set; null removes one. Others stay."
+    )
 
 
 @final
@@ -140,7 +142,11 @@ async def submit(
     return found
 
 
-@router.post("/v1/jobs:validate", responses=answers(400, 413, 415, example={"valid": True, "specs": [EXAMPLE_SPEC]}), openapi_extra=_SPEC_BODY)  # fmt: skip
+@router.post(
+    "/v1/jobs:validate",
+    responses=answers(400, 413, 415, example={"valid": True, "specs": [EXAMPLE_SPEC]}),
+    openapi_extra=_SPEC_BODY,
+)
 async def validate(
     request: Request, context: Ctx, caller: Viewer, project: InProject = None, scale: Scale = None
 ) -> Valid:
@@ -164,7 +170,7 @@ async def plan(
     def look() -> Plan:
         chosen = caller.chosen(project)
         return forecast.plan(
-            context.queue, _specs(content, media_type, scale, caller, chosen, context), chosen
+            context.queue, context.census, _specs(content, media_type, scale, caller, chosen, context), chosen
         )
 
     return await run_in_threadpool(look)
@@ -179,10 +185,16 @@ def list_jobs(
     request: Request,
     context: Ctx,
     caller: Viewer,
-    project: Annotated[list[str] | None, Query(max_length=100, description="Absent: all that the token may see.")] = None,
+    project: Annotated[
+        list[str] | None, Query(max_length=100, description="Absent: all that the token may see.")
+    ] = None,
     state: Annotated[list[State] | None, Query()] = None,
-    kind: Annotated[list[Literal["train", "sweep", "evaluate", "export", "encode", "compare"]] | None, Query()] = None,
-    label: Annotated[list[str] | None, Query(max_length=50, description="`name=value`; all of them must hold.")] = None,
+    kind: Annotated[
+        list[Literal["train", "sweep", "evaluate", "export", "encode", "compare"]] | None, Query()
+    ] = None,
+    label: Annotated[
+        list[str] | None, Query(max_length=50, description="`name=value`; all of them must hold.")
+    ] = None,
     name: Annotated[str | None, Query(max_length=200, description="Whole, or with `*` for any text.")] = None,
     pipeline: Annotated[str | None, Query(max_length=100)] = None,
     created_after: datetime | None = None,
@@ -190,7 +202,7 @@ def list_jobs(
     waiting: Annotated[bool, Query(description="Say of each why it waits.")] = False,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Jobs:  # fmt: skip
+) -> Jobs:
     """Jobs, newest first."""
     selector = _selector(
         caller,
@@ -221,8 +233,16 @@ def show(job: JobName, response: Response, context: Ctx, caller: Viewer) -> Job:
 
 @router.get(
     "/v1/jobs/{job}/position",
-    responses=answers(404, 409, example={"place": 3, "reason": "every worker that could run it is busy; 2 ahead of it", "unblocked_by": "the end of train-1"}),
-)  # fmt: skip
+    responses=answers(
+        404,
+        409,
+        example={
+            "place": 3,
+            "reason": "every worker that could run it is busy; 2 ahead of it",
+            "unblocked_by": "the end of train-1",
+        },
+    ),
+)
 def position(job: JobName, context: Ctx, caller: Viewer) -> Waiting:
     """Why a job waits, its place in the line, and what would let it run."""
     return Waiting(**context.queue.position(job, caller.projects)._asdict())
@@ -238,8 +258,10 @@ def change(
     response: Response,
     context: Ctx,
     caller: Submitter,
-    if_match: Annotated[str | None, Header(max_length=100, description="The `ETag` that the change is made for.")] = None,
-) -> Job:  # fmt: skip
+    if_match: Annotated[
+        str | None, Header(max_length=100, description="The `ETag` that the change is made for.")
+    ] = None,
+) -> Job:
     """Another priority for a job that waits, other labels for any."""
     changed = context.queue.change(
         job,

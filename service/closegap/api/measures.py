@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from closegap.census import Census
 from closegap.queue import Queue
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -20,7 +21,7 @@ _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 class Measures:
     """The metrics of one API process; a registry of its own, nothing global."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, census: Census) -> None:
         self._registry = CollectorRegistry(auto_describe=True)
         self.requests = Counter(
             "closegap_api_requests",
@@ -37,7 +38,7 @@ class Measures:
         )
         self.streams = Gauge("closegap_api_event_streams", "Event streams open now.", registry=self._registry)
         self.encoded = Counter("closegap_api_encoded_rows", "Rows encoded online.", registry=self._registry)
-        self._registry.register(_Line(queue))
+        self._registry.register(_Line(queue, census))
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads. Raises StoreUnavailable."""
@@ -48,15 +49,15 @@ class Measures:
 class _Line(Collector):
     """The queue, asked when it is scraped."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+    def __init__(self, queue: Queue, census: Census) -> None:
+        self._queue, self._census = queue, census
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
         jobs = GaugeMetricFamily("closegap_jobs", "Jobs by state.", labels=["state"])
-        for state, count in self._queue.counts().items():
+        for state, count in self._census.states().items():
             jobs.add_metric([state], count)
         yield jobs
         workers = GaugeMetricFamily(

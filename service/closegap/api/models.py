@@ -96,10 +96,22 @@ _ALIAS = {
 _MODEL = {"project": "default", "name": "mnist", "versions": [_VERSION], "aliases": [_ALIAS]}
 _SUMMARY = _MODEL | {"versions": 3, "newest": _VERSION}
 _FACTS = {
-    "project": "default", "name": "mnist", "version": 3, "created": "2026-11-21T14:03:05Z", "job": "train-7f3a91c2",
-    "bundle": {"output": "model", "digest": "sha256:" + "9f2c" * 16, "kind": "model", "files": [EXAMPLE_FILE]},
-    "lineage": {"register": "mnist"}, "metrics": None, "encodes": True, "aliases": ["best"],
-}  # fmt: skip
+    "project": "default",
+    "name": "mnist",
+    "version": 3,
+    "created": "2026-11-21T14:03:05Z",
+    "job": "train-7f3a91c2",
+    "bundle": {
+        "output": "model",
+        "digest": "sha256:" + "9f2c" * 16,
+        "kind": "model",
+        "files": [EXAMPLE_FILE],
+    },
+    "lineage": {"register": "mnist"},
+    "metrics": None,
+    "encodes": True,
+    "aliases": ["best"],
+}
 
 
 @router.get("/v1/models", responses=answers(example={"models": [_SUMMARY]}))
@@ -158,8 +170,16 @@ def version(
     "/v1/models/{name}/versions/{version}/files/{file:path}",
     response_class=StreamingResponse,
     response_model=None,
-    responses=answers(404, 409) | {200: {"description": "The file's bytes.", "content": {"application/octet-stream": {"schema": {"type": "string", "contentEncoding": "binary"}}}}},
-)  # fmt: skip
+    responses=answers(404, 409)
+    | {
+        200: {
+            "description": "The file's bytes.",
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "contentEncoding": "binary"}}
+            },
+        }
+    },
+)
 def download(
     name: ModelName, number: Number, file: FileName, context: Ctx, caller: Viewer, project: InProject = None
 ) -> StreamingResponse:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from closegap.errors import (
     Changed,
     Conflict,
+    KeyReused,
     NotFound,
     Refused,
     ServiceError,
@@ -105,6 +106,7 @@ _KINDS = (
     _Kind(SpecError, 422, "invalid_spec"),
     _Kind(NotFound, 404, "not_found"),
     _Kind(Changed, 412, "changed"),
+    _Kind(KeyReused, 422, "key_reused"),
     _Kind(Conflict, 409, "conflict"),
     _Kind(Refused, 422, "never_fits"),
     _Kind(TokenError, 422, "invalid_token"),

@@ -32,8 +32,14 @@ class Bounds(BaseModel):
 
 
 _PROJECT = {
-    "name": "default", "running": 1, "gpus": 0.0, "waiting": 3, "jobs": 41, "most_running": 4, "most_gpus": None,
-}  # fmt: skip
+    "name": "default",
+    "running": 1,
+    "gpus": 0.0,
+    "waiting": 3,
+    "jobs": 41,
+    "most_running": 4,
+    "most_gpus": None,
+}
 
 
 @router.get("/v1/projects", responses=answers(example={"projects": [_PROJECT]}))

@@ -67,15 +67,31 @@ _EXAMPLE_TRIAL = {
 
 @router.get(
     "/v1/jobs/{job}/metrics",
-    responses=answers(404, 409, example={"series": [{"name": "valid.elbo", "event": "epoch", "x": "epoch", "points": [[1, -152.3], [2, -131.0]], "count": 2}]}),
-)  # fmt: skip
+    responses=answers(
+        404,
+        409,
+        example={
+            "series": [
+                {
+                    "name": "valid.elbo",
+                    "event": "epoch",
+                    "x": "epoch",
+                    "points": [[1, -152.3], [2, -131.0]],
+                    "count": 2,
+                }
+            ]
+        },
+    ),
+)
 def metrics(
     job: JobName,
     context: Ctx,
     caller: Viewer,
     name: Annotated[list[str] | None, Query(max_length=100, description="Only these series.")] = None,
-    points: Annotated[int, Query(ge=2, le=10_000, description="Points of a series at most; extremes are kept.")] = 1000,
-) -> SeriesList:  # fmt: skip
+    points: Annotated[
+        int, Query(ge=2, le=10_000, description="Points of a series at most; extremes are kept.")
+    ] = 1000,
+) -> SeriesList:
     """All numbers that a job has reported, as series."""
     found = context.queue.get(job, caller.projects)
     series = _series(_events(context, found), points)

@@ -54,10 +54,16 @@ class TokenList(BaseModel):
 
 
 _TOKEN = {
-    "id": "5c1e0a7b93d2", "name": "alice", "role": "submitter", "projects": ["vision"],
-    "created": "2026-11-21T14:03:05Z", "created_by": "local (token 0a1b2c3d4e5f)",
-    "expires": "2026-12-21T14:03:05Z", "revoked": None, "used": None,
-}  # fmt: skip
+    "id": "5c1e0a7b93d2",
+    "name": "alice",
+    "role": "submitter",
+    "projects": ["vision"],
+    "created": "2026-11-21T14:03:05Z",
+    "created_by": "local (token 0a1b2c3d4e5f)",
+    "expires": "2026-12-21T14:03:05Z",
+    "revoked": None,
+    "used": None,
+}
 
 
 @router.get("/v1/tokens", responses=answers(example={"tokens": [_TOKEN]}))

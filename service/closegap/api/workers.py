@@ -65,5 +65,5 @@ def undrain(name: WorkerName, context: Ctx, caller: GlobalAdmin) -> Worker:
 def _seen(context: Context, caller: Caller, worker: Worker) -> Worker:
     if caller.projects is None or not worker.jobs:
         return worker
-    visible = context.queue.visible(worker.jobs, caller.projects)
+    visible = context.census.visible(worker.jobs, caller.projects)
     return worker.model_copy(update={"jobs": tuple(job for job in worker.jobs if job in visible)})

@@ -105,9 +105,7 @@ def test_a_body_without_a_length_is_not_read_for_ever(by: As) -> None:
         for _ in range(100):
             yield b" " * (1 << 20)
 
-    answer = by("submitter").post(
-        "/v1/jobs", content=endless(), headers={"content-type": "application/json"}
-    )
+    answer = by("submitter").post("/v1/jobs", content=endless(), headers={"content-type": "application/json"})
     assert answer.status_code == 413
 
 
@@ -157,14 +155,18 @@ def test_a_change_is_made_for_a_version(by: As) -> None:
     job = client.post("/v1/jobs", json={**TRAIN, "labels": {"old": "1"}}).json()["jobs"][0]["id"]
     tag = client.get(f"/v1/jobs/{job}").headers["etag"]
     changed = client.patch(
-        f"/v1/jobs/{job}", json={"priority": 80, "labels": {"new": "2", "old": None}}, headers={"If-Match": tag}
+        f"/v1/jobs/{job}",
+        json={"priority": 80, "labels": {"new": "2", "old": None}},
+        headers={"If-Match": tag},
     )
     assert changed.status_code == 200, changed.text
     assert (changed.json()["priority"], changed.json()["labels"]) == (80, {"new": "2"})
     assert changed.headers["etag"] != tag
     stale = client.patch(f"/v1/jobs/{job}", json={"priority": 1}, headers={"If-Match": tag})
     assert (stale.status_code, stale.json()["code"]) == (412, "changed")
-    assert client.patch(f"/v1/jobs/{job}", json={"priority": 1}, headers={"If-Match": "W/1"}).status_code == 412
+    assert (
+        client.patch(f"/v1/jobs/{job}", json={"priority": 1}, headers={"If-Match": "W/1"}).status_code == 412
+    )
     assert client.patch(f"/v1/jobs/{job}", json={"priority": 1}).json()["priority"] == 1
     for wrong in ({"priority": 101}, {"priority": "5"}, {"state": "running"}, {"labels": {"": "x"}}, []):
         assert client.patch(f"/v1/jobs/{job}", json=wrong).status_code == 422
@@ -203,7 +205,9 @@ def test_a_plan_says_what_would_happen_and_records_nothing(by: As, context: Cont
     assert first["seconds"] is None
     assert first["spec"]["training"]["epochs"] > 0
     context.queue.heartbeat("w", Capacity(cpus=1))
-    big = client.post("/v1/jobs:plan", json={**TRAIN, "resources": {"workers": 4, "cpus": 64}}).json()["jobs"][0]
+    big = client.post("/v1/jobs:plan", json={**TRAIN, "resources": {"workers": 4, "cpus": 64}}).json()[
+        "jobs"
+    ][0]
     assert "at most 1 CPUs" in big["refused"]
     assert client.post("/v1/jobs", json={**TRAIN, "resources": {"workers": 4, "cpus": 64}}).json()["code"] == "never_fits"  # fmt: skip
     unknown = client.post("/v1/jobs:plan", json={"kind": "evaluate", "model": "${nothing.model}"})
@@ -221,7 +225,9 @@ def test_a_plan_knows_how_long_it_took_before(by: As, context: Context) -> None:
     context.queue.succeed(claim.lease, {})
     done = client.get(f"/v1/jobs/{job}").json()
     assert done["state"] == "succeeded"
-    [planned] = client.post("/v1/jobs:plan", json={**TRAIN, "training": {"epochs": 30}, "name": "n"}).json()["jobs"]
+    [planned] = client.post("/v1/jobs:plan", json={**TRAIN, "training": {"epochs": 30}, "name": "n"}).json()[
+        "jobs"
+    ]
     took = context.queue.get(job)
     assert took.finished is not None
     assert took.started is not None

@@ -48,6 +48,8 @@ _SPEC_BODY: dict[str, Any] = {
         },
     }
 }
+_JOB_ID = re.compile(r"\b[a-z]+-[0-9a-f]{8}\b")
+_END_OF = "the end of "
 Scale = Annotated[str | None, Query(max_length=100, description="Which of a file's scales; absent: `full`.")]
 router = APIRouter(tags=["jobs"])
 
@@ -129,13 +131,13 @@ async def submit(
         specs = _specs(content, media_type, scale, caller, chosen, context)
         jobs = context.queue.submit(specs, idempotency_key, caller.actor, chosen, caller.request_id)
         note(context, caller, "job.submit", jobs)
-        return _with_reasons(context, jobs)
+        return _with_reasons(context, caller, jobs)
 
     found = await run_in_threadpool(record)
     seconds = _wait_of(prefer)
     if seconds:
         response.headers["Preference-Applied"] = f"wait={seconds:g}"
-        found = await _until_over(context, found, seconds)
+        found = await _until_over(context, caller, found, seconds)
         if all(job.state.terminal for job in found.jobs):
             response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{found.jobs[0].id}"
@@ -221,7 +223,7 @@ def list_jobs(
     following = None if page.cursor is None else f"c{page.cursor}"
     if following is not None:
         response.headers["Link"] = f'<{request.url.include_query_params(cursor=following)}>; rel="next"'
-    found = _with_reasons(context, page.jobs) if waiting else Jobs(jobs=page.jobs)
+    found = _with_reasons(context, caller, page.jobs) if waiting else Jobs(jobs=page.jobs)
     return found.model_copy(update={"next_cursor": following})
 
 
@@ -245,7 +247,7 @@ def show(job: JobName, response: Response, context: Ctx, caller: Viewer) -> Job:
 )
 def position(job: JobName, context: Ctx, caller: Viewer) -> Waiting:
     """Why a job waits, its place in the line, and what would let it run."""
-    return Waiting(**context.queue.position(job, caller.projects)._asdict())
+    return _positions(context, caller, [context.queue.get(job, caller.projects)])[0]
 
 
 # --- change -------------------------------------------------------------------------------------------------
@@ -307,7 +309,7 @@ def retry(job: JobName, response: Response, context: Ctx, caller: Submitter) -> 
     jobs = context.queue.retry(job, caller.actor, caller.projects, caller.request_id)
     note(context, caller, "job.retry", jobs)
     response.headers["Location"] = f"/v1/jobs/{jobs[0].id}"
-    return _with_reasons(context, jobs)
+    return _with_reasons(context, caller, jobs)
 
 
 @router.post("/v1/jobs:cancel", responses=answers(example={"jobs": {"train-7f3a91c2": "cancelled"}}))
@@ -362,11 +364,32 @@ def _specs(
     return body.specs(content, media_type, scale, registry)
 
 
-def _with_reasons(context: Context, jobs: Sequence[Job]) -> Jobs:
+def _with_reasons(context: Context, caller: Caller, jobs: Sequence[Job]) -> Jobs:
     waiting = [job for job in jobs if job.state in (State.BLOCKED, State.QUEUED, State.PAUSED)]
-    reasons = context.queue.positions(waiting) if waiting else []
-    found = {job.id: Waiting(**reason._asdict()) for job, reason in zip(waiting, reasons, strict=True)}
+    reasons = _positions(context, caller, waiting)
+    found = {job.id: reason for job, reason in zip(waiting, reasons, strict=True)}
     return Jobs(jobs=list(jobs), waiting=found)
+
+
+def _positions(context: Context, caller: Caller, jobs: Sequence[Job]) -> list[Waiting]:
+    """Why each waits; jobs of projects that the caller may not see have no name."""
+    found = [Waiting(**reason._asdict()) for reason in context.queue.positions(jobs)] if jobs else []
+    if caller.projects is None:
+        return found
+    named = sorted({name for item in found for name in _JOB_ID.findall(item.unblocked_by)})
+    hidden = set(named) - context.census.visible(named, caller.projects) if named else set()
+    return [
+        item.model_copy(update={"unblocked_by": _without(item.unblocked_by, hidden)}) if hidden else item
+        for item in found
+    ]
+
+
+def _without(text: str, hidden: set[str]) -> str:
+    shown = [
+        part if part not in hidden else "a job of another project"
+        for part in text.removeprefix(_END_OF).split(" or ")
+    ]
+    return _END_OF + " or ".join(dict.fromkeys(shown)) if text.startswith(_END_OF) else text
 
 
 def _selector(caller: Caller, selection: Selection, projects: Sequence[str] | None = None) -> Selector:
@@ -408,7 +431,7 @@ def _wait_of(prefer: str) -> float:
     return min(float(found[1]), LONGEST_WAIT) if found else 0.0
 
 
-async def _until_over(context: Context, found: Jobs, seconds: float) -> Jobs:
+async def _until_over(context: Context, caller: Caller, found: Jobs, seconds: float) -> Jobs:
     """The jobs once all of them are over, or after so many seconds."""
 
     async def over(identifier: str) -> None:
@@ -421,5 +444,5 @@ async def _until_over(context: Context, found: Jobs, seconds: float) -> Jobs:
         wait.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
     return await run_in_threadpool(
-        lambda: _with_reasons(context, [context.queue.get(job.id) for job in found.jobs])
+        lambda: _with_reasons(context, caller, [context.queue.get(job.id) for job in found.jobs])
     )

@@ -279,9 +279,11 @@ class Queue:
         job = self._records.find(identifier, projects)
         return events.read(self._client, f"{self._root}:events:{job}", after, min(block, LONGEST_WAIT), limit)
 
-    def follow(self, identifier: str, after: str = "0", timeout: float | None = None) -> Iterator[Event]:
+    def follow(
+        self, identifier: str, after: str = "0", timeout: float | None = None, projects: Projects = None
+    ) -> Iterator[Event]:
         """Events as they happen, until the job's `end`, or until `timeout` seconds are over. Raises NotFound."""
-        job = self._records.find(identifier)
+        job = self._records.find(identifier, projects)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = 5.0 if deadline is None else min(5.0, deadline - time.monotonic())

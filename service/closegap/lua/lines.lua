@@ -1,7 +1,8 @@
--- Who is next. Waiting jobs of one project, kind and request stand in one line, so that a claim looks at the heads of
--- the lines, however many wait. A job's score is the time at which it began to wait, less AGEING for each point of
--- priority; the lowest is first. Scores never change by waiting: after n minutes a job stands where one that comes now
--- with n points more would stand, so nothing waits for ever behind what came later.
+-- Who is next; shared by all scripts (record.lua has KEYS[1]). Waiting jobs of one project, kind and request stand in
+-- one line, so that a claim looks at the heads of the lines, however many wait. A job's score is the time at which it
+-- began to wait, less AGEING for each point of priority; the lowest is first. Scores never change by waiting: after n
+-- minutes a job stands where one that comes now with n points more would stand, so nothing waits for ever behind what
+-- came later.
 
 local function ring(id) redis.call('XADD', key('doorbell'), 'MAXLEN', 1, '*', 'job', id) end
 

@@ -1,4 +1,5 @@
--- Who owns a job, and what becomes of it when its owner is done with it, or lost.
+-- Who owns a job, and what becomes of it when its owner is done with it, or lost; shared by all scripts (record.lua
+-- has KEYS[1]).
 
 -- After `id` has reached a terminal state: start what waited only for it, cancel what can no longer run.
 local function settle(id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from closegap.api.app import build
 from closegap.api.context import Context, opened
+from closegap.api.server import Server, listening
+from closegap.api.server import url as server_url
 from closegap.settings import Settings
 from closegap.tokens import Role
 
@@ -49,21 +49,19 @@ def app(context: Context) -> FastAPI:
 
 
 @pytest.fixture
-def url(app: FastAPI) -> Iterator[str]:
+def url(context: Context) -> Iterator[str]:
     """Where the application is served."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="api")
+    place = listening("127.0.0.1", 0)
+    server = Server(context)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, name="api")
     thread.start()
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.005)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    yield server_url(place)
     server.should_exit = True
     thread.join(30)
-    listening.close()
+    place.close()
     assert not thread.is_alive()
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import Field, TypeAdapter
@@ -34,6 +35,8 @@ from closegap.scales import ScaledFile
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 """Routes without a token: they say that the service is there, and how to speak with it, and nothing else."""
+THREADS = 16
+"""Requests that are worked on at a time, and so connections to the store; more wait for their turn."""
 ROUTERS = (jobs, events, series, files, models, encode, workers, projects, tokens, about, health)
 _SCHEMAS = "#/components/schemas/{model}"
 
@@ -43,6 +46,7 @@ def build(context: Context) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = THREADS
         yield
         await context.close()
 

@@ -21,6 +21,8 @@ from closegap.job import Event
 PAGE = 500
 BUFFER = 1000
 """Events that a watcher may be behind."""
+_READERS = 8
+"""Connections, beside the one that waits, by which watchers read what happened already."""
 _BLOCK_MS = 5000
 _RETRY_SECONDS = 0.5
 log = logging.getLogger("closegap.api.feed")
@@ -31,11 +33,11 @@ class Watcher:
     """Who waits for the events of one stream. Has its own buffer; `behind` once that was full."""
 
     def __init__(self) -> None:
-        self.waiting: asyncio.Queue[Event] = asyncio.Queue(BUFFER)
+        self.waiting: asyncio.Queue[Event | None] = asyncio.Queue(BUFFER)
         self.behind = False
 
-    def hand(self, event: Event) -> None:
-        """Give it an event, unless its buffer is full."""
+    def hand(self, event: Event | None) -> None:
+        """Give it an event, unless its buffer is full; None when the feed ends."""
         try:
             self.waiting.put_nowait(event)
         except asyncio.QueueFull:
@@ -61,6 +63,8 @@ class Feed:
         self._streams: dict[str, _Stream] = {}
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._places = asyncio.Semaphore(_READERS)
+        self._over = False
 
     @property
     def watchers(self) -> int:
@@ -69,16 +73,17 @@ class Feed:
 
     async def recorded(self, job: str, after: str, limit: int = PAGE) -> list[Event]:
         """Events of a job (its id) after an event's id that are there already. Raises RedisError."""
-        rows: Any = await self._client.xrange(self._prefix + job, f"({after}", "+", count=limit)
+        async with self._places:
+            rows: Any = await self._client.xrange(self._prefix + job, f"({after}", "+", count=limit)
         return events.parsed(rows)
 
     async def watch(self, job: str, after: str, beat: float) -> AsyncIterator[Event | None]:
-        """Events of a job after an id, until its `end`; None whenever nothing happened for `beat` seconds.
+        """Events of a job after an id, until its `end` or the feed's; None whenever nothing happened for `beat` seconds.
 
         Raises RedisError when the store is away while what happened already is read.
         """
         last = after
-        while True:
+        while not self._over:
             async for event in self._past(job, last):
                 yield event
                 last = event.id
@@ -87,10 +92,10 @@ class Feed:
             with self._watching(job, last) as watcher:
                 # Between the last page and now something may have happened that the reader had read before.
                 missed = await self.recorded(job, last)
-                while not watcher.behind:
+                while not (watcher.behind or self._over):
                     found = missed or await _next(watcher, beat)
                     missed = []
-                    if not found:
+                    if not found and not self._over:
                         yield None
                     for event in found:
                         if _order(event.id) <= _order(last):
@@ -100,8 +105,16 @@ class Feed:
                         if event.type == "end":
                             return
 
+    def end(self) -> None:
+        """Let every watcher go: the server stops."""
+        self._over = True
+        for stream in self._streams.values():
+            for watcher in stream.watchers:
+                watcher.hand(None)
+
     async def close(self) -> None:
         """Stop reading."""
+        self.end()
         if self._reader is not None:
             self._reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -171,7 +184,7 @@ async def _next(watcher: Watcher, beat: float) -> list[Event]:
         return []
     while not watcher.waiting.empty():
         found.append(watcher.waiting.get_nowait())
-    return found
+    return [event for event in found if event is not None]
 
 
 def _order(identifier: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import threading
 from collections.abc import Callable
@@ -69,22 +70,30 @@ TRAVERSAL = [
 
 
 @pytest.mark.parametrize("name", TRAVERSAL)
-def test_no_name_leads_out_of_a_bundle(by: As, job: str, context: Context, name: str) -> None:
+def test_no_name_leads_out_of_a_bundle(by: As, url: str, job: str, context: Context, name: str) -> None:
     """Only what the manifest names can be had; every other name, however written, is not there."""
     (context.artifacts.root / "secret").write_text("what is hidden")
     client = by("admin")
     for base in (f"/v1/jobs/{job}/artifacts/model", "/v1/models/m/versions/1/files"):
         raw = f"{base}/{name}".encode("utf-8", "surrogateescape")
         target = quote(raw, safe="/%:;\\~*?")
-        request = client.build_request("GET", client.base_url)
-        request.url = request.url.copy_with(raw_path=target.encode())
-        answer = client.send(request)
-        assert answer.status_code in (404, 400) or (name == "config.json?x" and answer.status_code == 200), (
-            f"{target}: {answer.status_code} {answer.text[:200]}"
-        )
-        assert "what is hidden" not in answer.text
-        assert "root:" not in answer.text
-        assert "x-injected" not in answer.headers
+        status, headers, text = raw_get(url, target, client.headers["authorization"])
+        assert status == (200 if name == "config.json?x" else 404), f"{target}: {status} {text[:200]}"
+        assert "what is hidden" not in text
+        assert "root:" not in text
+        assert "x-injected" not in headers
+
+
+def raw_get(url: str, target: str, authorization: str) -> tuple[int, set[str], str]:
+    """Status, names of headers and text; httpx would tidy the path up."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection.putrequest("GET", target)
+    connection.putheader("Authorization", authorization)
+    connection.endheaders()
+    answer = connection.getresponse()
+    text = answer.read().decode(errors="replace")
+    connection.close()
+    return answer.status, {name.lower() for name, _ in answer.getheaders()}, text
 
 
 @pytest.mark.parametrize("output", ["valid_elbo", "nothing", "..", "__class__", "path"])
@@ -191,8 +200,8 @@ def test_rows_become_posteriors_with_their_evidence(by: As, digest: str, context
         (b'{"rows": [[1, 2, 3, 4]], "model": "/etc/passwd"}', 422, "invalid_request"),
         (b'{"rows": [[1e39, 2, 3, 4]]}', 422, "invalid_rows"),
         (b'{"rows": [[3e38, 3e38, 0, 0]]}', 422, "not_finite"),
-        (b'{"rows": [[1e999, 2, 3, 4]]}', 422, "invalid_request"),
-        (b'{"rows": [[NaN, 2, 3, 4]]}', 422, "invalid_request"),
+        (b'{"rows": [[1e999, 2, 3, 4]]}', 422, "invalid_rows"),
+        (b'{"rows": [[NaN, 2, 3, 4]]}', 422, "invalid_rows"),
         (b"{", 400, "malformed_json"),
         (b"\xff", 400, "malformed_json"),
         (b"", 400, "malformed_json"),

@@ -28,7 +28,6 @@ from closegap.api import (
 )
 from closegap.api.context import Context
 from closegap.api.exchange import Exchange
-from closegap.api.limits import SPEC_BYTES
 from closegap.kinds import Spec
 from closegap.pipeline import LARGEST
 from closegap.scales import ScaledFile
@@ -57,7 +56,6 @@ def build(context: Context) -> FastAPI:
         docs_url=None,  # they load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=max(SPEC_BYTES, encode.LARGEST_BYTES),
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
         lifespan=lifespan,
     )

@@ -11,7 +11,6 @@ from typing import Any
 from fastapi import Request
 
 from closegap import document, references, spec
-from closegap.api.limits import too_large
 from closegap.api.problem import Answer
 from closegap.errors import Problem, SpecError
 from closegap.kinds import Spec
@@ -24,18 +23,9 @@ YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 _ABBREVIATED = re.compile(r"sha256:[0-9a-f]{0,63}|[0-9a-f]{6,63}")
 
 
-async def read(request: Request, largest: int) -> tuple[bytes, str]:
-    """The body, read no further than `largest` bytes, and its media type. Raises Answer 413."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > largest:
-        raise too_large(f"the body has {announced} bytes; accepted: at most {largest}")
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > largest:
-            raise too_large(f"the body is too long; accepted: at most {largest} bytes")
-        parts.append(part)
-    return b"".join(parts), request.headers.get("content-type", "").partition(";")[0].strip().lower()
+async def read(request: Request) -> tuple[bytes, str]:
+    """The body, whose length `exchange` bounds, and its media type."""
+    return await request.body(), request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def value(content: bytes, media_type: str) -> Any:

@@ -87,7 +87,7 @@ EXAMPLE_SPEC: dict[str, Any] = {
     "name": "digits",
     "data": {"source": "digits"},
     "model": {"likelihood": "bernoulli", "levels": [{"latent": 4}]},
-    "inference": "standard",
+    "inference": {"method": "standard"},
     "retries": RetryBudgets().model_dump(mode="json"),
 }
 

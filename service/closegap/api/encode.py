@@ -20,7 +20,6 @@ from closegap.api.problem import Answer
 from closegap.registry import Version
 from closegap_core.bundle import Bundle
 
-LARGEST_BYTES = 32 << 20
 LARGEST_ITERATIONS = 1000
 _WORK = 1 << 28
 """Rows × values × iterations of one request; larger sets are for an encode job."""
@@ -92,7 +91,7 @@ async def encode(
     reference: Reference, request: Request, context: Ctx, caller: Viewer, project: InProject = None
 ) -> Posteriors:
     """Encode a few rows now. Many rows are for a job of kind `encode`: it streams, resumes, and checks its work."""
-    content, media_type = await body.read(request, LARGEST_BYTES)
+    content, media_type = await body.read(request)
     if media_type not in body.JSON_TYPES:
         raise Answer(
             415, "unsupported_media_type", f"the type `{media_type[:100]}` is not accepted: application/json"

@@ -9,10 +9,12 @@ from typing import final
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from closegap.api import problem
+from closegap.api.limits import largest_body, too_large
 from closegap.api.measures import Measures
 
 HEADER = "X-Request-Id"
@@ -51,7 +53,10 @@ class Exchange:
             await send(message)
 
         try:
-            await self._app(scope, receive, answer)
+            _refuse_announced(scope)
+            await self._app(scope, _bounded(scope, receive), answer)
+        except problem.Answer as said:
+            await problem.response(said, scope["path"], request_id)(scope, receive, answer)
         except ClientDisconnect:
             log.info("gone", path=scope["path"], request=request_id)
         except Exception as error:
@@ -75,6 +80,30 @@ class Exchange:
             ms=round(1e3 * (answered - began), 2),
             request=scope["closegap.request_id"],
         )
+
+
+def _refuse_announced(scope: Scope) -> None:
+    """Raise Answer 413 for a body that is too long by its own account."""
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if announced.isdigit() and int(announced) > largest_body(scope["path"]):
+        raise too_large(
+            f"the body has {int(announced)} bytes; accepted: at most {largest_body(scope['path'])}"
+        )
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """What is received, as long as it is not too long in all: then HTTPException 413, which FastAPI lets pass."""
+    most, size = largest_body(scope["path"]), 0
+
+    async def next_message() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise HTTPException(413, f"the body is too long; accepted: at most {most} bytes")
+        return message
+
+    return next_message
 
 
 def _request_id(scope: Scope) -> str:

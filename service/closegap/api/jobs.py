@@ -29,7 +29,6 @@ from closegap.api.documents import (
 )
 from closegap.api.forecast import Plan
 from closegap.api.identity import Caller, Submitter, Viewer
-from closegap.api.limits import SPEC_BYTES
 from closegap.api.problem import Answer
 from closegap.job import Job, State
 from closegap.kinds import SPECS, Label, LabelValue, Priority, Spec
@@ -124,7 +123,7 @@ async def submit(
     ] = "",
 ) -> Jobs:
     """Record one job, or a whole pipeline, or nothing of it."""
-    content, media_type = await body.read(request, SPEC_BYTES)
+    content, media_type = await body.read(request)
 
     def record() -> Jobs:
         chosen = caller.chosen(project)
@@ -153,7 +152,7 @@ async def validate(
     request: Request, context: Ctx, caller: Viewer, project: InProject = None, scale: Scale = None
 ) -> Valid:
     """Every problem of specs, or the specs as they are normalised. Records nothing."""
-    content, media_type = await body.read(request, SPEC_BYTES)
+    content, media_type = await body.read(request)
     specs = await run_in_threadpool(
         lambda: _specs(content, media_type, scale, caller, caller.chosen(project), context)
     )
@@ -167,7 +166,7 @@ async def plan(
     request: Request, context: Ctx, caller: Viewer, project: InProject = None, scale: Scale = None
 ) -> Plan:
     """What would happen if these specs were submitted now: resources, waiting, time. Records nothing."""
-    content, media_type = await body.read(request, SPEC_BYTES)
+    content, media_type = await body.read(request)
 
     def look() -> Plan:
         chosen = caller.chosen(project)

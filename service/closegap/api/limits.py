@@ -14,6 +14,8 @@ from closegap.api.problem import Answer
 
 SPEC_BYTES = 2 << 20
 """Of a request that carries specs or nothing much."""
+ROWS_BYTES = 32 << 20
+"""Of a request that carries rows to be encoded."""
 _REMEMBERED = 10_000
 """Callers whose rate is kept; the one not seen for longest is forgotten, and so has its full burst again."""
 
@@ -80,6 +82,11 @@ class Places:
         """Places that are taken now."""
         with self._lock:
             return sum(self._taken.values())
+
+
+def largest_body(path: str) -> int:
+    """Bytes that a request to this path may have."""
+    return ROWS_BYTES if path.startswith("/v1/encode/") else SPEC_BYTES
 
 
 def too_many(detail: str, seconds: float) -> Answer:

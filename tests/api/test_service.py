@@ -245,7 +245,7 @@ def test_examples_of_the_document_are_valid(served: httpx.Client) -> None:
     from jsonschema import Draft202012Validator
 
     document = served.get("/openapi.json").json()
-    checked = 0
+    checked, wrong = 0, []
     for path, operations in document["paths"].items():
         for operation in operations.values():
             places = [answer.get("content", {}) for answer in operation["responses"].values()]
@@ -254,8 +254,9 @@ def test_examples_of_the_document_are_valid(served: httpx.Client) -> None:
                 if "example" in media and "schema" in media and media["schema"].get("type") != "string":
                     schema = {**media["schema"], "components": document["components"]}
                     errors = list(Draft202012Validator(schema).iter_errors(media["example"]))
-                    assert not errors, f"{path}: {errors[0].message}"
+                    wrong += [f"{path}: {error.message}" for error in errors]
                     checked += 1
+    assert not wrong
     assert checked > 25
 
 

@@ -59,7 +59,7 @@ class AuditPage(BaseModel):
     """Changes, newest first."""
 
     entries: list[Entry]
-    next_cursor: str | None
+    next_cursor: str | None = None
 
 
 @router.get(

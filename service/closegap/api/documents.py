@@ -86,7 +86,7 @@ EXAMPLE_SPEC: dict[str, Any] = {
     "kind": "train",
     "name": "digits",
     "data": {"source": "digits"},
-    "model": {"likelihood": "bernoulli", "levels": [{"latent": 4}]},
+    "model": {"likelihood": {"kind": "bernoulli"}, "levels": [{"latent": 4}]},
     "inference": {"method": "standard"},
     "retries": RetryBudgets().model_dump(mode="json"),
 }

@@ -70,6 +70,10 @@ class Changed(Conflict):
     """The record is no longer at the version that the request was made for."""
 
 
+class TokenError(ServiceError):
+    """A token cannot be made as asked for; says what is accepted."""
+
+
 class Refused(ServiceError):
     """The request can never be met by any worker that is registered, or within the limits of its project."""
 

@@ -20,7 +20,7 @@ import redis
 from pydantic import Field
 
 from closegap import references
-from closegap.errors import NotFound, ServiceError
+from closegap.errors import NotFound, TokenError
 from closegap.job import Record
 from closegap.store import speaking
 
@@ -30,10 +30,6 @@ _ID = re.compile(r"[0-9a-f]{12}")
 LONGEST_NAME = 100
 _USED_EVERY = timedelta(minutes=1)
 _NOBODY = hashlib.sha256(b"nobody").hexdigest()
-
-
-class TokenError(ServiceError):
-    """A token cannot be made as asked for; says what is accepted."""
 
 
 @final

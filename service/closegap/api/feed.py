@@ -78,7 +78,7 @@ class Feed:
         return events.parsed(rows)
 
     async def watch(self, job: str, after: str, beat: float) -> AsyncIterator[Event | None]:
-        """Events of a job after an id, until its `end` or the feed's; None whenever nothing happened for `beat` seconds.
+        """Events of a job after an id, until its or the feed's end; None whenever `beat` seconds were silent.
 
         Raises RedisError when the store is away while what happened already is read.
         """

@@ -26,9 +26,9 @@ from closegap.errors import (
     StorageError,
     StorageFull,
     StoreUnavailable,
+    TokenError,
 )
 from closegap.problems import pointer
-from closegap.tokens import TokenError
 from closegap_core.errors import BundleError, ConfigError, CoreError, DataError, EncodeError
 
 MEDIA_TYPE = "application/problem+json"

@@ -7,9 +7,11 @@ from typing import final
 
 import uvicorn
 
+from closegap import local_token
 from closegap.api.app import build
-from closegap.api.context import Context
+from closegap.api.context import Context, opened
 from closegap.errors import SettingsError
+from closegap.settings import Settings
 
 GRACE_SECONDS = 10
 """What requests that are being answered are given when the server stops."""
@@ -41,6 +43,17 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def ready(settings: Settings, auth: bool) -> Server:
+    """A server whose `run(sockets=[…])` answers until SIGTERM or Ctrl-C, which raises KeyboardInterrupt.
+
+    With `auth` the home folder has an admin's token. Raises StoreUnavailable, StorageError, SettingsError.
+    """
+    context = opened(settings, auth)
+    if auth:
+        local_token.keep(context.tokens, settings.home)
+    return Server(context)
+
+
 def listening(host: str, port: int) -> socket.socket:
     """A socket that clients may connect to already. Raises SettingsError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -48,7 +61,8 @@ def listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise SettingsError(
-            f"the API cannot listen at {host} port {port}: {error.strerror or error}; set CLOSEGAP_API_HOST, CLOSEGAP_API_PORT"
+            f"the API cannot listen at {host} port {port}: {error.strerror or error}; "
+            "set CLOSEGAP_API_HOST, CLOSEGAP_API_PORT"
         ) from error
 
 

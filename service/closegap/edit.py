@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import final
+from typing import Annotated, final
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from closegap.errors import Conflict
 from closegap.job import Record
-from closegap.kinds import Label, LabelValue, Priority
+from closegap.kinds import Priority
+from closegap.labels import checked
 
 
 @final
@@ -17,7 +18,7 @@ class Edit(Record):
     """None is as it was."""
 
     priority: Priority | None = None
-    labels: dict[Label, LabelValue | None] | None = Field(None, max_length=64)
+    labels: Annotated[dict[str, str | None], AfterValidator(checked)] | None = None
 
     def arguments(self) -> tuple[str | float, str]:
         """As change.lua takes them."""
@@ -32,5 +33,8 @@ def edit(priority: object, labels: object) -> Edit:
     try:
         return Edit.model_validate({"priority": priority, "labels": labels})
     except ValidationError as error:
-        found = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        found = (
+            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        )
         raise Conflict(f"the change is not accepted: {'; '.join(found)}") from error

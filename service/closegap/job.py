@@ -196,8 +196,8 @@ class Project(Record):
     name: str
     running: int = Field(description="Jobs that are claimed or running.")
     gpus: float = Field(description="GPUs that those hold.")
-    waiting: int
-    jobs: int
+    waiting: int = Field(description="Jobs that may be claimed.")
+    jobs: int = Field(description="All that are recorded.")
     most_running: int | None = None
     most_gpus: float | None = None
 

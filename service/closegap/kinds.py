@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, final
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
-from closegap import references
+from closegap import labels, references
 from closegap.space import Dimension
 from closegap_core.config import (
     ComparisonConfig,
@@ -42,18 +42,8 @@ ReportRef = Annotated[
         description="an evaluation: `${job.report}`, or a digest (`sha256:…`)",
     ),
 ]
-Label = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$",
-        description="up to 63 letters, digits, `.`, `_`, `/` and `-`, the first no sign",
-    ),
-]
-LabelValue = Annotated[
-    str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$", description="1 to 100 characters, none of them control")
-]
 Priority = Annotated[int, Field(ge=0, le=100)]
-Labels = Annotated[dict[Label, LabelValue], Field(max_length=64)]
+Labels = Annotated[dict[str, str], AfterValidator(labels.checked)]
 Retries = Annotated[int, Field(ge=0, le=100)]
 
 
@@ -109,7 +99,11 @@ class JobSpec(Config):
     )
     resources: Resources = Resources()
     retries: RetryBudgets = RetryBudgets()
-    labels: Labels = Field(default_factory=dict, description="Words of your own, to find jobs by.")
+    labels: Labels = Field(
+        default_factory=dict,
+        description="Words of your own, to find jobs by.",
+        json_schema_extra={"propertyNames": {"pattern": labels.NAME}, "maxProperties": labels.MOST},
+    )
 
 
 @final

@@ -91,7 +91,7 @@ class Queue:
         # What is recorded already is given back, whatever workers there are by now.
         if key is None or not self._records.used(project, key):
             fleet.refuse_impossible(specs, self.workers())
-            quota.refuse_impossible(specs, self.projects([project])[0])
+            quota.refuse_impossible(self._client, self._root, project, specs)
 
         def build() -> Submission:
             return prepare(specs, lambda ids: self._records.kinds(ids, project))

@@ -24,6 +24,8 @@ _TEXT = ("id", "project", "kind", "name", "digest", "state", "reason", "owner", 
          "attempt")  # fmt: skip
 _JSON = ("spec", "needs", "outputs", "error", "wish", "labels")
 _TIMES = ("lease_until", "not_before", "created", "updated", "claimed", "started", "finished")
+_AT_ONCE = 250
+"""Records that one script reads: others want to be served too."""
 _SUGGESTED = 1000
 """Names among which one that was meant is looked for."""
 
@@ -58,10 +60,11 @@ class Records:
 
     def read_all(self, ids: Sequence[str]) -> list[Job]:
         """The records of ids, in their order. Raises NotFound."""
-        with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
-            for identifier in ids:
-                pipe.hgetall(f"{self._root}:job:{identifier}")
-            found = pipe.execute()
+        found: list[dict[str, str]] = []
+        for start in range(0, len(ids), _AT_ONCE):
+            for text in self._run("read", *ids[start : start + _AT_ONCE]):
+                flat = json.loads(text)
+                found.append(dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
         for identifier, fields in zip(ids, found, strict=True):
             if not fields:
                 raise NotFound(f"there is no job `{identifier}`")

@@ -15,7 +15,7 @@ from closegap.store import speaking
 
 NAMES = (
     "submit", "claim", "start", "renew", "report", "finish", "fail", "reap",
-    "cancel", "pause", "resume", "change", "find", "select", "place",
+    "cancel", "pause", "resume", "change", "find", "select", "read", "place",
     "heartbeat", "preempt", "drain", "undrain", "limit",
 )  # fmt: skip
 SHARED = ("record", "lines", "ownership")

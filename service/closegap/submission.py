@@ -13,7 +13,7 @@ from closegap import pipeline
 from closegap.errors import Conflict, SpecError
 from closegap.job import Job, State
 from closegap.records import Records
-from closegap.spec import Spec, digest, dump, load
+from closegap.spec import Spec, dump, load
 from closegap_core.config import canonical
 
 
@@ -45,7 +45,7 @@ def prepare(specs: Sequence[Spec], kinds: Callable[[Sequence[str]], Mapping[str,
         )
         for identifier, spec in zip(ids, specs, strict=True)
     ]
-    return _submission(jobs, [dump(spec) for spec in specs])
+    return _submission(jobs, [job["digest"] for job in jobs])
 
 
 def again(job: Job, records: Records) -> Submission:
@@ -89,12 +89,13 @@ def _refuse_retry(job: Job) -> None:
 
 
 def _row(identifier: str, spec: Spec, needs: dict[str, str], group: str, work: str) -> dict[str, Any]:
+    text = canonical(dump(spec))
     return {
         "id": identifier,
         "kind": spec.kind,
         "name": spec.name or spec.kind,
-        "spec": canonical(dump(spec)),
-        "digest": digest(spec),
+        "spec": text,
+        "digest": _sha256(text),  # as `closegap.spec.digest`
         "priority": spec.priority,
         "preemptible": spec.preemptible,
         "labels": json.dumps(spec.labels),
@@ -107,8 +108,12 @@ def _row(identifier: str, spec: Spec, needs: dict[str, str], group: str, work: s
     }
 
 
-def _submission(jobs: list[dict[str, Any]], identity: list[Any]) -> Submission:
-    return Submission(json.dumps(jobs), hashlib.sha256(canonical(identity).encode()).hexdigest())
+def _submission(jobs: list[dict[str, Any]], identity: list[str]) -> Submission:
+    return Submission(json.dumps(jobs), _sha256(canonical(identity)))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _fresh(kind: str) -> str:

@@ -22,14 +22,16 @@ from .conftest import Command
 
 
 @pytest.fixture
-def api(place: Path) -> Iterator[Callable[..., tuple[dict[str, Any], "subprocess.Popen[str]"]]]:
+def api(place: Path) -> Iterator[Callable[..., tuple[dict[str, Any], subprocess.Popen[str]]]]:
     """Start `closegap api`; what it says first, and the process."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> tuple[dict[str, Any], subprocess.Popen[str]]:
         code = "from closegap.cli import main; main()"
         command = [sys.executable, "-c", code, "api", "--port", "0", "--json", *options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place
+        )
         started.append(process)
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -83,7 +85,9 @@ def test_api_serves_with_a_token_in_a_private_file(
     assert again.wait(60) == 0
 
 
-def test_no_authentication_only_when_said(closegap: Command, api: Callable[..., tuple[dict[str, Any], Any]]) -> None:
+def test_no_authentication_only_when_said(
+    closegap: Command, api: Callable[..., tuple[dict[str, Any], Any]]
+) -> None:
     said, _ = api("--insecure-no-auth")
     assert said["token_file"] is None
     assert httpx.get(said["url"] + "/v1/whoami").json()["name"] == "anyone"

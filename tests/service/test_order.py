@@ -10,31 +10,14 @@ import pytest
 
 from closegap import spec
 from closegap.errors import Changed, Conflict, NotFound, Refused, SpecError
-from closegap.job import Capacity, Claim, Failure, State
+from closegap.job import Capacity, Failure, State
 from closegap.queue import Queue
 from closegap.settings import Settings
 from closegap.spec import Spec
 from closegap.store import connect
+from tests.service.claims import ONE, claimed, run
 
 Train = Callable[..., list[Spec]]
-ONE = Capacity(cpus=1)
-
-
-def claimed(queue: Queue, capacity: Capacity = ONE, worker: str = "w") -> list[str]:
-    """Names of all that can be claimed, in the order of the claims."""
-    names = []
-    while claim := queue.claim(worker, capacity, 30.0):
-        names.append(claim.job.name)
-    return names
-
-
-def run(queue: Queue, worker: str = "w", capacity: Capacity = ONE) -> Claim:
-    """Claim and start the next."""
-    claim = queue.claim(worker, capacity, 30.0)
-    assert claim is not None
-    queue.start(claim.lease)
-    return claim
-
 
 # --- ageing ----------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from closegap.errors import Conflict, NotFound
 from closegap.job import Capacity, Failure, State
 from closegap.queue import Queue
 from closegap.spec import Spec
-from tests.service.test_order import ONE, claimed, run
+from tests.service.claims import ONE, claimed, run
 
 Train = Callable[..., list[Spec]]
 
@@ -73,7 +73,7 @@ def test_a_paused_job_can_be_cancelled_and_its_dependents_go_along(queue: Queue,
 
 
 def test_a_blocked_job_is_paused_and_still_counts_its_needs(queue: Queue, chain: list[Spec]) -> None:
-    train, evaluate, export, encode = queue.submit(chain)
+    _train, evaluate, export, encode = queue.submit(chain)
     for job in (evaluate, export, encode):
         queue.pause(job.id)
     assert queue.resume(export.id).state is State.BLOCKED

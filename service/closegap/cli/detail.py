@@ -67,9 +67,12 @@ def _head(job: Job, position: Position) -> Table:
     table.add_column(overflow="fold")
     table.add_row("job", f"{job.id}  {escape(job.name)}")
     table.add_row("kind", job.kind)
+    table.add_row("project", escape(job.project))
+    if job.labels:
+        table.add_row("labels", escape(" ".join(f"{name}={value}" for name, value in job.labels.items())))
     table.add_row("state", f"{words.state(job.state)}  {escape(job.reason)}")
     if not job.state.terminal and position.reason and job.state in ("blocked", "queued", "paused"):
-        place = "" if position.place is None else f"#{position.place} in the line; "
+        place = "" if position.place is None else f"#{position.place} of all that wait; "
         table.add_row("waits", escape(f"{place}{position.reason}"))
         table.add_row("until", escape(position.unblocked_by))
     table.add_row("priority", str(job.priority))

@@ -3,7 +3,7 @@
 -- ARGV[1] JSON list of dimensions, each a list of indices (such as "state:queued")  ARGV[2] name, or with `*`, or ""
 -- ARGV[3] created from (ms) or ""  ARGV[4] created before (ms) or ""  ARGV[5] limit  ARGV[6] number to begin below or ""
 -- -> {ok, number to go on below or "", id, ...}; fewer than the limit may come before the end
-local MOST = 5000 -- jobs looked at in one call: others want to be served too
+local MOST = 2000 -- jobs looked at in one call: others want to be served too
 local BATCH = 64
 local limit = tonumber(ARGV[5])
 
@@ -73,27 +73,26 @@ local least = ARGV[3] ~= '' and number_at(tonumber(ARGV[3])) or -math.huge
 local below = ARGV[6] ~= '' and tonumber(ARGV[6]) or math.huge
 if ARGV[4] ~= '' then below = math.min(below, number_at(tonumber(ARGV[4]))) end
 local start = below == math.huge and '+inf' or whole(below)
-local walks, heads = {}, {}
+local walks, ids, numbers = {}, {}, {}
 for place, index in ipairs(dimensions[smallest]) do
   walks[place] = walk(index, start)
-  heads[place] = {walks[place]()}
+  ids[place], numbers[place] = walks[place]()
 end
 
 local found, looked, last = {}, 0, nil
 while true do
   local newest
-  for place, head in ipairs(heads) do
-    if head[1] and (not newest or head[2] > heads[newest][2]) then newest = place end
+  for place = 1, #walks do
+    if ids[place] and (not newest or numbers[place] > numbers[newest]) then newest = place end
   end
-  if not newest or heads[newest][2] < least then return {'ok', '', unpack(found)} end
-  -- One more than the limit is looked for, to know whether there is another page.
+  if not newest or numbers[newest] < least then return {'ok', '', unpack(found)} end
   if looked >= MOST then return {'ok', whole(last), unpack(found)} end
-  local id, number = heads[newest][1], heads[newest][2]
   looked = looked + 1
-  if wanted(id) then
+  if wanted(ids[newest]) then
+    -- One more than the limit is looked for, to know whether there is another page.
     if #found == limit then return {'ok', whole(last), unpack(found)} end
-    table.insert(found, id)
+    table.insert(found, ids[newest])
   end
-  last = number
-  heads[newest] = {walks[newest]()}
+  last = numbers[newest]
+  ids[newest], numbers[newest] = walks[newest]()
 end

@@ -46,9 +46,6 @@ TRANSITIONS: dict[State, tuple[State, ...]] = {
 AGEING_SECONDS = 60.0
 """Waiting that is worth a point of priority."""
 
-PROJECT = r"[a-z0-9][a-z0-9._-]{0,62}"
-"""What a project may be called."""
-
 
 class Record(BaseModel):
     """Base of values: frozen, unknown fields refused."""

@@ -31,8 +31,8 @@ Name = Annotated[
 ModelRef = Annotated[
     str,
     Field(
-        pattern=rf"^({references.REFERENCE.pattern}|sha256:[0-9a-f]{{6,64}}|{references.NAME}(/[1-9][0-9]*)?)$",
-        description="a registered model (`name` or `name/3`), a digest (`sha256:…`), or `${job.model}`",
+        pattern=rf"^({references.REFERENCE.pattern}|sha256:[0-9a-f]{{6,64}}|{references.NAME}(/[1-9][0-9]*|@{references.NAME})?)$",
+        description="a registered model (`name`, `name/3` or `name@alias`), a digest (`sha256:…`), or `${job.model}`",
     ),
 ]
 ReportRef = Annotated[

@@ -19,7 +19,6 @@ from closegap import events, fleet, quota, waiting
 from closegap.edit import edit
 from closegap.errors import Conflict, NotFound
 from closegap.job import (
-    PROJECT,
     Capacity,
     Claim,
     Event,
@@ -34,14 +33,13 @@ from closegap.job import (
     Worker,
 )
 from closegap.records import Projects, Records
+from closegap.references import DEFAULT_PROJECT, PROJECT, PROJECT_WORDS
 from closegap.scripts import IdTaken, Scripts
 from closegap.selector import ALL, Selector
 from closegap.spec import Spec
 from closegap.store import speaking
 from closegap.submission import Submission, again, prepare
 
-DEFAULT = "default"
-"""The project of whoever names none."""
 OPEN = frozenset(state for state in State if not state.terminal)
 CANCELLED_AT_ONCE = 500
 """Jobs that one script cancels: others want to be served too."""
@@ -79,17 +77,17 @@ class Queue:
         specs: Sequence[Spec],
         key: str | None = None,
         actor: str = "user",
-        project: str = DEFAULT,
+        project: str = DEFAULT_PROJECT,
         request_id: str = "",
     ) -> list[Job]:
         """Record all of the specs as jobs of a project, or none.
 
         The same `key` with the same specs gives the jobs of the first time. Raises SpecError (unknown needs or
-        outputs), Conflict (the key was used for other specs, or is none), Refused (no worker could ever hold it, or
-        the project may never).
+        outputs), KeyReused (the key was used for other specs), Conflict (the key is none), Refused (no worker could
+        ever hold it, or the project may never).
         """
         if not re.fullmatch(PROJECT, project):
-            raise Conflict(f"`{project}` is no name of a project; accepted: {PROJECT}")
+            raise Conflict(f"`{project}` is no name of a project; accepted: {PROJECT_WORDS}")
         # What is recorded already is given back, whatever workers there are by now.
         if key is None or not self._records.used(project, key):
             fleet.refuse_impossible(specs, self.workers())
@@ -99,6 +97,10 @@ class Queue:
             return prepare(specs, lambda ids: self._records.kinds(ids, project))
 
         return self._submit(build, key, project, actor, request_id)
+
+    def check(self, specs: Sequence[Spec], project: str = DEFAULT_PROJECT) -> None:
+        """Whether needs and outputs that specs name are there. Records nothing. Raises SpecError."""
+        prepare(specs, lambda ids: self._records.kinds(ids, project))
 
     def retry(
         self, identifier: str, actor: str = "user", projects: Projects = None, request_id: str = ""
@@ -300,7 +302,7 @@ class Queue:
         """What a project's jobs may hold at most, together; None is without limit. Raises Conflict."""
         if not re.fullmatch(PROJECT, project) or min(running or 0, gpus or 0) < 0:
             raise Conflict(
-                f"running {running}, gpus {gpus} is no limit of `{project}`; accepted: {PROJECT}, ≥ 0"
+                f"running {running}, gpus {gpus} is no limit of `{project}`; accepted: {PROJECT_WORDS}; ≥ 0"
             )
         self._run("limit", project, "" if running is None else running, "" if gpus is None else gpus)
         return self.projects([project])[0]

@@ -9,7 +9,7 @@ from typing import Any, final
 import redis
 from redis.commands.core import Script
 
-from closegap.errors import Changed, Conflict, LeaseLost, NotFound, ServiceError
+from closegap.errors import Changed, Conflict, KeyReused, LeaseLost, NotFound, ServiceError
 from closegap.job import AGEING_SECONDS, TRANSITIONS
 from closegap.store import speaking
 
@@ -28,6 +28,7 @@ class IdTaken(ServiceError):
 _RAISED: dict[str, type[ServiceError]] = {
     "conflict": Conflict,
     "changed": Changed,
+    "reused": KeyReused,
     "missing": NotFound,
     "lost": LeaseLost,
     "taken": IdTaken,

@@ -66,7 +66,7 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 work=store.work(order["work"]),
                 home=settings.home,
                 stage=lambda: stages.enter_context(store.staged(order["job"], order["attempt"])),
-                registry=Registry(store),
+                registry=Registry(store, order["project"]),
                 stream=stream,
                 ray_address=settings.ray_address,
             )

@@ -47,7 +47,6 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = ArtifactStore(settings.storage)
-        self._registry = Registry(self._store)
         self._queue = Queue(connect(settings, NOTICED), settings.namespace, settings.backoff_seconds)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._signals = 0
@@ -178,7 +177,7 @@ class Supervisor:
     def _execute(self, claim: Claim, cluster: Cluster, lease: LeaseThread) -> Ended:
         job = claim.job
         inputs = self._queue.inputs(job)
-        order = Order(job.id, claim.attempt, job.spec, inputs, job.work, job.request_id)
+        order = Order(job.id, claim.attempt, job.spec, inputs, job.work, job.project, job.request_id)
         file = log_file(self._store.work(job.work), claim.attempt)
         execution = Execution(order, file, cluster.variables(), lease.hear)
         try:
@@ -217,7 +216,7 @@ class Supervisor:
             # Only the owner may take a name's next version.
             self._queue.renew(proof, self._settings.lease_seconds)
             try:
-                self._registry.register(
+                Registry(self._store, claim.job.project).register(
                     outcome["register"], outcome["outputs"]["model"], claim.job.id, claim.attempt
                 )
             except (StorageError, NotFound, OSError) as error:

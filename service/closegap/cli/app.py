@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from closegap.cli import (
+    api,
     control,
     demo,
     doctor,
@@ -19,6 +20,7 @@ from closegap.cli import (
     output,
     projects,
     submit,
+    token,
     up,
     workers,
 )
@@ -44,7 +46,22 @@ def build() -> typer.Typer:
         epilog="Examples:\n\nclosegap demo\n\nclosegap up\n\nclosegap example train | closegap submit - --wait",
     )
     app.callback()(_root)
-    for commands in (submit, jobs, control, logs, up, workers, projects, local, models, encode, demo, doctor):
+    for commands in (
+        submit,
+        jobs,
+        control,
+        logs,
+        up,
+        api,
+        token,
+        workers,
+        projects,
+        local,
+        models,
+        encode,
+        demo,
+        doctor,
+    ):
         commands.register(app)
     return app
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from closegap.artifacts import ArtifactStore
+    from closegap.audit import Audit
     from closegap.queue import Queue
     from closegap.registry import Registry
     from closegap.settings import Settings
+    from closegap.tokens import Tokens
 
 
 def open_queue(settings: Settings | None = None) -> Queue:
@@ -20,6 +22,25 @@ def open_queue(settings: Settings | None = None) -> Queue:
 
     chosen = settings or Settings.load()
     return Queue(connect(chosen), chosen.namespace, chosen.backoff_seconds)
+
+
+class Access(NamedTuple):
+    """Who may use the HTTP API, and what was done."""
+
+    tokens: Tokens
+    audit: Audit
+
+
+def open_access(settings: Settings | None = None) -> Access:
+    """Tokens and audit stream of the store that the settings name. Raises StoreUnavailable, SettingsError."""
+    from closegap.audit import Audit
+    from closegap.settings import Settings
+    from closegap.store import connect
+    from closegap.tokens import Tokens
+
+    chosen = settings or Settings.load()
+    client = connect(chosen)
+    return Access(Tokens(client, chosen.namespace), Audit(client, chosen.namespace))
 
 
 def open_artifacts(settings: Settings | None = None) -> ArtifactStore:

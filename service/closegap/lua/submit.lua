@@ -4,14 +4,14 @@
 -- ARGV[5] actor  ARGV[6] id of the request, or ""
 -- ARGV[7] JSON list of {id, kind, name, spec, digest, priority, preemptible, labels (JSON text), needs (JSON text),
 --         after: [ids], retries (JSON text), request: {cpus, gpus}, pipeline, work, retry_of?}
--- -> {ok, id, ...} (those of the first submission where the key is known) | conflict | missing | taken
+-- -> {ok, id, ...} (those of the first submission where the key is known) | reused | conflict | missing | taken
 local project, actor = ARGV[1], ARGV[5]
 local idempotency = key('key', project, ARGV[2])
 local before = redis.call('GET', idempotency)
 if before then
   before = cjson.decode(before)
   if before.digest ~= ARGV[3] then
-    return {'conflict', 'the key ' .. ARGV[2] .. ' was used for another spec, which became ' .. table.concat(before.ids, ', ')}
+    return {'reused', 'the key ' .. ARGV[2] .. ' was used for another spec, which became ' .. table.concat(before.ids, ', ')}
   end
   return {'ok', unpack(before.ids)}
 end

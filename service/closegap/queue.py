@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, final
 
 import redis
@@ -291,6 +292,10 @@ class Queue:
                     return
             if left <= 0:
                 return
+
+    def erase(self, pipeline: str, before: datetime) -> list[str]:
+        """Remove the records of a pipeline whose jobs ended before a time and that no other needs; their ids."""
+        return self._run("forget", pipeline, f"{before.timestamp() * 1000:.0f}")
 
     # --- projects and workers -------------------------------------------------------------------------------
 

@@ -110,3 +110,14 @@ def test_projects_are_listed_and_limited(closegap: Command, job: str) -> None:
     assert (vision["most_running"], vision["most_gpus"]) == (4, None)
     for arguments in (("--running", "3"), ("vision", "--running", "many"), ("vision", "--gpus", "-1")):
         assert closegap("projects", *arguments).code == 2
+
+
+def test_gc_says_what_would_go_and_removes_it(closegap: Command, job: str, queue: Queue) -> None:
+    closegap("cancel", job)
+    assert closegap("gc", "--json").json["jobs"] == []
+    said = closegap("gc", "--older-than", "0s", "--dry-run")
+    assert (said.out, queue.get(job).id) == (f"would go  {job}\n", job)
+    assert closegap("gc", "--older-than", "0s", "--dry-run", "--json").json["removed"] is False
+    assert closegap("gc", "--older-than", "0s").out == f"removed  {job}\n"
+    assert closegap("show", job).code == 102
+    assert closegap("gc", "--older-than", "soon").code == 2

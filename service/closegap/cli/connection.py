@@ -43,6 +43,11 @@ def open_access(settings: Settings | None = None) -> Access:
     return Access(Tokens(client, chosen.namespace), Audit(client, chosen.namespace))
 
 
+def note(action: str, project: str, target: str) -> None:
+    """Write what a command has changed into the audit stream. Raises StoreUnavailable, SettingsError."""
+    open_access().audit.record(actor(), action, project, target)
+
+
 def open_artifacts(settings: Settings | None = None) -> ArtifactStore:
     """The artifact store of the settings. Raises StorageError, SettingsError."""
     from closegap.artifacts import ArtifactStore

@@ -91,8 +91,7 @@ class Queue:
             raise Conflict(f"`{project}` is no name of a project; accepted: {PROJECT_WORDS}")
         # What is recorded already is given back, whatever workers there are by now.
         if key is None or not self._records.used(project, key):
-            fleet.refuse_impossible(specs, self.workers())
-            quota.refuse_impossible(self._client, self._root, project, specs)
+            self.refuse_impossible(specs, project)
 
         def build() -> Submission:
             return prepare(specs, lambda ids: self._records.kinds(ids, project))
@@ -102,6 +101,11 @@ class Queue:
     def check(self, specs: Sequence[Spec], project: str = DEFAULT_PROJECT) -> None:
         """Whether needs and outputs that specs name are there. Records nothing. Raises SpecError."""
         prepare(specs, lambda ids: self._records.kinds(ids, project))
+
+    def refuse_impossible(self, specs: Sequence[Spec], project: str = DEFAULT_PROJECT) -> None:
+        """Raise Refused for a spec that no worker could ever hold, or its project may never."""
+        fleet.refuse_impossible(specs, self.workers())
+        quota.refuse_impossible(self._client, self._root, project, specs)
 
     def retry(
         self, identifier: str, actor: str = "user", projects: Projects = None, request_id: str = ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from fastapi import FastAPI
 
 from closegap.api.app import build
@@ -95,3 +96,10 @@ def by(url: str, secret: Callable[..., str]) -> Iterator[As]:
     yield client
     for one in made:
         one.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def brief() -> None:
+    """What the API says of a fault, without the values of every frame, as `closegap api` has it."""
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, plain])

@@ -36,13 +36,15 @@ def api(place: Path) -> Iterator[Callable[..., tuple[dict[str, Any], subprocess.
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, process.communicate()[1]
-        return json.loads(line), process
+        said = json.loads(line)
+        assert "url" in said, said
+        return said, process
 
     yield start
     for process in started:
         if process.poll() is None:
             process.kill()
-            process.communicate()
+        process.communicate()
 
 
 def test_a_token_is_shown_once_and_ends_when_revoked(closegap: Command, place: Path) -> None:
@@ -82,7 +84,8 @@ def test_api_serves_with_a_token_in_a_private_file(
     _, again = api()
     assert file.read_text() == kept
     again.send_signal(signal.SIGINT)
-    assert again.wait(60) == 0
+    again.communicate(timeout=60)
+    assert again.returncode == 0
 
 
 def test_no_authentication_only_when_said(

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from pydantic import BaseModel, Field
 
-from closegap import fleet, pipeline, quota, spec
+from closegap import fleet, pipeline, spec
 from closegap.census import Census
 from closegap.errors import Refused
 from closegap.job import Job, State, Worker
@@ -111,8 +111,7 @@ def _reason(needs: Sequence[str], workers: Sequence[Worker], able: Sequence[Work
 
 def _refused(queue: Queue, item: Spec, project: str) -> str | None:
     try:
-        fleet.refuse_impossible([item], queue.workers())
-        quota.refuse_impossible([item], queue.projects([project])[0])
+        queue.refuse_impossible([item], project)
     except Refused as error:
         return str(error)
     return None

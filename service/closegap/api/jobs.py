@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, final
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from closegap import references, spec
@@ -31,7 +31,8 @@ from closegap.api.forecast import Plan
 from closegap.api.identity import Caller, Submitter, Viewer
 from closegap.api.problem import Answer
 from closegap.job import Job, State
-from closegap.kinds import SPECS, Label, LabelValue, Priority, Spec
+from closegap.kinds import SPECS, Priority, Spec
+from closegap.labels import checked
 from closegap.selector import Selector
 
 LONGEST_WAIT = 60.0
@@ -59,7 +60,7 @@ class Change(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"priority": 80}]})
     priority: Priority | None = None
-    labels: Annotated[dict[Label, LabelValue | None], Field(max_length=64)] | None = Field(
+    labels: Annotated[dict[str, str | None], AfterValidator(checked)] | None = Field(
         None, description="To be set; null removes one. Others stay."
     )
 

@@ -37,25 +37,28 @@ def api(
     from closegap.settings import Settings
 
     settings = Settings.load(api_host=host, api_port=port)
-    with interruptible(), listening(settings.api_host, settings.api_port) as place:
-        server = ready(settings, auth=not insecure_no_auth)
-        token = None if insecure_no_auth else str(file_of(settings.home))
-        if as_json:
-            output.json_line({"url": url(place), "token_file": token})
-        output.say(f"API      {url(place)}")
-        output.say(
-            f"token    in {escape(token)}"
-            if token
-            else "[bold red]no authentication[/]: every request is an admin's"
-        )
-        if not loopback(settings.api_host):
-            output.say(f"[yellow]other machines reach {escape(settings.api_host)}: put TLS in front of it[/]")
-        journal.begin()
-        try:
+    try:
+        with interruptible(), listening(settings.api_host, settings.api_port) as place:
+            server = ready(settings, auth=not insecure_no_auth)
+            token = None if insecure_no_auth else str(file_of(settings.home))
+            if as_json:
+                output.json_line({"url": url(place), "token_file": token})
+            _say_where(url(place), token, loopback(settings.api_host))
+            journal.begin()
             server.run(sockets=[place])
-        except KeyboardInterrupt:
-            output.say("stopped")
+    except KeyboardInterrupt:
+        output.say("stopped")
     return ExitCode.SUCCEEDED
+
+
+def _say_where(url: str, token: str | None, local: bool) -> None:
+    output.say(f"API      {url}")
+    if token is None:
+        output.say("[bold red]no authentication[/]: every request is an admin's")
+    else:
+        output.say(f"token    in {escape(token)}")
+    if not local:
+        output.say("[yellow]other machines reach this address: put TLS in front of it[/]")
 
 
 def register(app: typer.Typer) -> None:

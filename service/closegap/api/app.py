@@ -27,6 +27,7 @@ from closegap.api import (
     workers,
 )
 from closegap.api.context import Context
+from closegap.api.documents import PROBLEMS
 from closegap.api.exchange import Exchange
 from closegap.kinds import Spec
 from closegap.pipeline import LARGEST
@@ -106,6 +107,10 @@ def _say_problems(document: dict[str, Any]) -> None:
     """Every error is a problem document, and of no other media type."""
     for path in document["paths"].values():
         for operation in path.values():
+            if "requestBody" in operation:
+                for status in (400, 413):
+                    answer = {"description": PROBLEMS[status], "content": {}}
+                    operation["responses"].setdefault(str(status), answer)
             for status, answer in operation["responses"].items():
                 if int(status) >= 400 and "content" in answer:
                     schema = {"$ref": _SCHEMAS.format(model="ProblemDocument")}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, final
 
 import redis
 
-from closegap.job import Record
+from closegap.job import Job, Record
 from closegap.store import speaking
 
 KEPT = timedelta(days=30)
@@ -62,6 +62,15 @@ class Audit:
         short = {name: value[:LONGEST] for name, value in fields.items() if value}
         with speaking(self._client):
             self._client.xadd(self._stream, short, minid=oldest, approximate=True)
+
+    def record_jobs(
+        self, actor: str, action: str, jobs: Sequence[Job], token: str = "", request: str = ""
+    ) -> None:
+        """Add one entry for all of the jobs: of the first, and how many more."""
+        if jobs:
+            more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+            projects = ",".join(sorted({job.project for job in jobs}))
+            self.record(actor, action, projects, jobs[0].id + more, token, request)
 
     def read(self, limit: int = 100, cursor: str | None = None) -> Entries:
         """The newest entries, or those before a cursor."""

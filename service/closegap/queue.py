@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, final
 
 import redis
@@ -121,10 +122,9 @@ class Queue:
     ) -> list[Job]:
         # A key of our own makes a submission whose answer was lost safe to send again.
         kept, key = (0, key) if key else (GENERATED_KEY_SECONDS, f"generated-{secrets.token_hex(16)}")
-        if len(key) > 200 or not key.isprintable():
-            raise Conflict(
-                f"the idempotency key `{key[:50]}` is not accepted: up to 200 printable characters"
-            )
+        for what, word in (("idempotency key", key), ("id of the request", request_id)):
+            if len(word) > 200 or not word.isprintable():
+                raise Conflict(f"the {what} `{word[:50]}` is not accepted: up to 200 printable characters")
         while True:
             submission = build()
             try:
@@ -296,6 +296,10 @@ class Queue:
                     return
             if left <= 0:
                 return
+
+    def erase(self, pipeline: str, before: datetime) -> list[str]:
+        """Remove the records of a pipeline whose jobs ended before a time and that no other needs; their ids."""
+        return self._run("forget", pipeline, f"{before.timestamp() * 1000:.0f}")
 
     # --- projects and workers -------------------------------------------------------------------------------
 

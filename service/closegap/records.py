@@ -125,7 +125,7 @@ class Records:
             known: Any = self._client.smembers(f"{self._root}:projects") if projects is None else projects
             names: list[str] = []
             for project in sorted(known):
-                some: Any = self._client.hscan(f"{self._root}:names:{project}", count=_SUGGESTED)[1]
+                some: Any = self._client.sscan(f"{self._root}:names:{project}", count=_SUGGESTED)[1]
                 names += list(some)[: _SUGGESTED - len(names)]
         return names
 

@@ -16,7 +16,7 @@ from closegap.store import speaking
 NAMES = (
     "submit", "claim", "start", "renew", "report", "finish", "fail", "reap",
     "cancel", "pause", "resume", "change", "find", "select", "read", "place",
-    "heartbeat", "preempt", "drain", "undrain", "limit",
+    "heartbeat", "preempt", "drain", "undrain", "limit", "forget",
 )  # fmt: skip
 SHARED = ("record", "lines", "ownership")
 

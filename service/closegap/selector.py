@@ -35,7 +35,16 @@ class Selector(Record):
             [f"{what}:{value}" for value in sorted(values)] for what, values in sets if values is not None
         ]
         chosen += [[f"label:{name}={value}"] for name, value in self.labels.items()]
-        return chosen + ([[f"pipeline:{self.pipeline}"]] if self.pipeline is not None else [])
+        if self.pipeline is not None:
+            chosen.append([f"pipeline:{self.pipeline}"])
+        if self.name is not None and not self._pattern:
+            chosen.append([f"name:{project}:{self.name}" for project in sorted(self.projects or "*")])
+        return chosen
+
+    @property
+    def _pattern(self) -> str:
+        """The name, where it is not a whole one."""
+        return self.name if self.name and "*" in self.name else ""
 
     def arguments(self) -> tuple[str, str, str, str]:
         """As select.lua takes them."""
@@ -43,7 +52,7 @@ class Selector(Record):
             "" if time is None else f"{time.timestamp() * 1000:.0f}"
             for time in (self.created_after, self.created_before)
         ]
-        return json.dumps(self.indices()), self.name or "", times[0], times[1]
+        return json.dumps(self.indices()), self._pattern, times[0], times[1]
 
 
 ALL = Selector()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from closegap.cli.connection import open_access
 from closegap.job import Capacity
 from closegap.queue import Queue
 
@@ -110,3 +111,33 @@ def test_projects_are_listed_and_limited(closegap: Command, job: str) -> None:
     assert (vision["most_running"], vision["most_gpus"]) == (4, None)
     for arguments in (("--running", "3"), ("vision", "--running", "many"), ("vision", "--gpus", "-1")):
         assert closegap("projects", *arguments).code == 2
+
+
+def test_gc_says_what_would_go_and_removes_it(closegap: Command, job: str, queue: Queue) -> None:
+    closegap("cancel", job)
+    assert closegap("gc", "--json").json["jobs"] == []
+    said = closegap("gc", "--older-than", "0s", "--dry-run")
+    assert (said.out, queue.get(job).id) == (f"would go  {job}\n", job)
+    assert closegap("gc", "--older-than", "0s", "--dry-run", "--json").json["removed"] is False
+    assert closegap("gc", "--older-than", "0s").out == f"removed  {job}\n"
+    assert closegap("show", job).code == 102
+    assert closegap("gc", "--older-than", "soon").code == 2
+
+
+def test_every_change_is_in_the_audit_stream(closegap: Command, job: str, queue: Queue) -> None:
+    queue.heartbeat("node-1", ONE)
+    for arguments in (
+        ("pause", job), ("resume", job), ("set", job, "--priority", "1"), ("cancel", job), ("retry", job),
+        ("projects", "vision", "--running", "1"), ("workers", "drain", "node-1"), ("workers", "undrain", "node-1"),
+        ("cancel", "--all"), ("gc", "--older-than", "0s"),
+    ):  # fmt: skip
+        assert closegap(*arguments).code == 0
+    for arguments in (("ps",), ("show", "nobody"), ("workers",), ("projects",), ("gc", "--dry-run")):
+        closegap(*arguments)
+    entries = open_access().audit.read().entries
+    assert [entry.action for entry in reversed(entries)] == [
+        "job.submit", "job.pause", "job.resume", "job.change", "job.cancel", "job.retry", "project.limit",
+        "worker.drain", "worker.undrain", "job.cancel", "gc",
+    ]  # fmt: skip
+    assert (entries[-1].project, entries[-1].target) == ("vision", job)
+    assert {entry.actor.partition(" ")[0] for entry in entries} == {"user"}

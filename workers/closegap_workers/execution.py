@@ -42,6 +42,8 @@ class Order:
     """Name of the work folder."""
     project: str = DEFAULT_PROJECT
     """Whose registered models its references name."""
+    request_id: str = ""
+    """Of the request that submitted the job, for the log."""
 
 
 class Ended(NamedTuple):

@@ -54,6 +54,7 @@ class Supervisor:
         self._keeper: Keeper | None = None
         self._known: Cluster | None = None
         self._away = -QUIET
+        self._drained = ""
 
     # --- the loop -------------------------------------------------------------------------------------------
 
@@ -124,7 +125,7 @@ class Supervisor:
     def _beat(self) -> None:
         while True:
             try:
-                self._queue.heartbeat(self.name, self._capacity())
+                self._hear_of_drain(self._queue.heartbeat(self.name, self._capacity()))
                 if not self._quiet():
                     self._queue.reap()
             except StoreUnavailable as error:
@@ -132,6 +133,12 @@ class Supervisor:
                 log.warning("no heartbeat: %s", error)
             if self._ended.wait(BEAT):
                 return
+
+    def _hear_of_drain(self, drained: str) -> None:
+        """The queue gives a drained worker nothing; here it is only told."""
+        if drained != self._drained:
+            log.info("drained by %s: nothing more is claimed", drained) if drained else log.info("undrained")
+            self._drained = drained
 
     def _farewell(self) -> None:
         try:
@@ -143,7 +150,13 @@ class Supervisor:
 
     def _attempt(self, claim: Claim, cluster: Cluster) -> None:
         job = claim.job
-        log.info("job %s (%s), attempt %d: begins", job.id, job.kind, claim.attempt)
+        log.info(
+            "job %s (%s), attempt %d: begins [request %s]",
+            job.id,
+            job.kind,
+            claim.attempt,
+            job.request_id or "-",
+        )
         lease = LeaseThread(self._queue, claim.lease, self._settings.lease_seconds)
         try:
             ended = self._execute(claim, cluster, lease)
@@ -163,7 +176,8 @@ class Supervisor:
 
     def _execute(self, claim: Claim, cluster: Cluster, lease: LeaseThread) -> Ended:
         job = claim.job
-        order = Order(job.id, claim.attempt, job.spec, self._queue.inputs(job), job.work, job.project)
+        inputs = self._queue.inputs(job)
+        order = Order(job.id, claim.attempt, job.spec, inputs, job.work, job.project, job.request_id)
         file = log_file(self._store.work(job.work), claim.attempt)
         execution = Execution(order, file, cluster.variables(), lease.hear)
         try:

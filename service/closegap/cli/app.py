@@ -13,6 +13,7 @@ from closegap.cli import (
     demo,
     doctor,
     encode,
+    gc,
     jobs,
     local,
     logs,
@@ -59,6 +60,7 @@ def build() -> typer.Typer:
         local,
         models,
         encode,
+        gc,
         demo,
         doctor,
     ):

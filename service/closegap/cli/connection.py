@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from closegap.artifacts import ArtifactStore
     from closegap.audit import Audit
+    from closegap.job import Job
     from closegap.queue import Queue
     from closegap.registry import Registry
     from closegap.settings import Settings
@@ -41,6 +43,16 @@ def open_access(settings: Settings | None = None) -> Access:
     chosen = settings or Settings.load()
     client = connect(chosen)
     return Access(Tokens(client, chosen.namespace), Audit(client, chosen.namespace))
+
+
+def note(action: str, project: str, target: str) -> None:
+    """Write what a command has changed into the audit stream. Raises StoreUnavailable, SettingsError."""
+    open_access().audit.record(actor(), action, project, target)
+
+
+def note_jobs(action: str, jobs: Sequence[Job]) -> None:
+    """The same of jobs: one entry for all of them."""
+    open_access().audit.record_jobs(actor(), action, jobs)
 
 
 def open_artifacts(settings: Settings | None = None) -> ArtifactStore:

@@ -9,7 +9,7 @@ import typer
 
 from closegap.cli import filters, output, words
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import actor, open_queue
+from closegap.cli.connection import actor, note_jobs, open_queue
 from closegap.cli.errors import UsageError
 from closegap.cli.jobs import JobId, plain
 
@@ -49,6 +49,7 @@ def cancel(
         after = [queue.cancel(job, actor=actor()) for job in ids]
     else:
         after = queue.cancel_all(filters.selector(state, kind, project, label), actor=actor())
+    note_jobs("job.cancel", after)
     _tell(after, as_json)
     if not as_json and not after:
         output.say("no such job that is not over")
@@ -56,12 +57,12 @@ def cancel(
 
 def pause(jobs: JobIds, as_json: AsJson = False) -> None:
     """Pause jobs: a waiting one at once, a running one at its next checkpoint, from which it goes on when resumed."""
-    _each(jobs, lambda queue, job: queue.pause(job, actor()), as_json)
+    _each("job.pause", jobs, lambda queue, job: queue.pause(job, actor()), as_json)
 
 
 def resume(jobs: JobIds, as_json: AsJson = False) -> None:
     """Let paused jobs wait for a worker again."""
-    _each(jobs, lambda queue, job: queue.resume(job, actor()), as_json)
+    _each("job.resume", jobs, lambda queue, job: queue.resume(job, actor()), as_json)
 
 
 def change(
@@ -82,6 +83,7 @@ def change(
     labels = dict(filters.label(text) for text in label or ())
     given = {name: value or None for name, value in labels.items()} if label else None
     after = open_queue().change(job, priority=priority, labels=given, actor=actor())
+    note_jobs("job.change", [after])
     if as_json:
         output.document(plain(after))
         return
@@ -93,6 +95,7 @@ def retry(job: JobId, as_json: AsJson = False) -> None:
     """Run a failed or cancelled job again, as a new job that goes on from its checkpoints; also what needed it."""
     queue = open_queue()
     made = queue.retry(job, actor=actor())
+    note_jobs("job.retry", made)
     if as_json:
         output.document({"jobs": [plain(item) for item in made]})
         return
@@ -121,10 +124,12 @@ def register(app: typer.Typer) -> None:
     add(app, "retry", retry, "closegap retry mnist-iterative")
 
 
-def _each(jobs: list[str], act: Callable[[Queue, str], Job], as_json: bool) -> None:
+def _each(action: str, jobs: list[str], act: Callable[[Queue, str], Job], as_json: bool) -> None:
     queue = open_queue()
     ids = [queue.get(job).id for job in jobs]  # all are known before anything is done to the first
-    _tell([act(queue, job) for job in ids], as_json)
+    after = [act(queue, job) for job in ids]
+    note_jobs(action, after)
+    _tell(after, as_json)
 
 
 def _tell(after: list[Job], as_json: bool) -> None:

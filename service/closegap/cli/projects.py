@@ -10,7 +10,7 @@ from rich.table import Table
 
 from closegap.cli import output
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import open_queue
+from closegap.cli.connection import note, open_queue
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def projects(
         most_running = before.most_running if running is None else _number("--running", running, whole=True)
         most_gpus = before.most_gpus if gpus is None else _number("--gpus", gpus)
         found = [queue.limit(project, None if most_running is None else int(most_running), most_gpus)]
+        note("project.limit", project, project)
     if as_json:
         output.document({"projects": [item.model_dump(mode="json") for item in found]})
     elif found:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from closegap.cli import output, words
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import actor, open_queue
+from closegap.cli.connection import actor, note, open_queue
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def workers(
         found = [queue.drain(worker, now, actor())]
     else:
         found = [queue.undrain(worker)]
+    if action is not None:
+        note(f"worker.{action}", "", found[0].id)
     if as_json:
         output.document({"workers": [item.model_dump(mode="json") for item in found]})
     elif found:

@@ -7,9 +7,8 @@ local projects = ARGV[2] == '' and redis.call('SMEMBERS', key('projects')) or cj
 local own, named, newest, begun = given ~= '' and get(given, 'project'), nil, -1, {}
 for _, project in ipairs(projects) do
   if own == project then return {'ok', given} end
-  local id = redis.call('HGET', key('names', project), given)
-  local seq = id and tonumber(get(id, 'seq')) or -1
-  if seq > newest then named, newest = id, seq end
+  local last = redis.call('ZREVRANGE', key('in', 'name', project, given), 0, 0, 'WITHSCORES')
+  if last[1] and tonumber(last[2]) > newest then named, newest = last[1], tonumber(last[2]) end
   if given ~= '' then
     local ids = redis.call('ZRANGEBYLEX', key('ids', project), '[' .. given, '[' .. given .. '\255', 'LIMIT', 0, 6)
     for _, one in ipairs(ids) do

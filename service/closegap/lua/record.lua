@@ -11,7 +11,8 @@
 --   :projects          set     projects that have a job or a limit
 --   :limits:<project>  hash    running, gpus: what it may hold at most
 --   :held:<project>    hash    running, gpus: what its owned jobs hold
---   :names:<project>   hash    name -> newest id
+--   :in:name:<project>:<name> zset the same of one name of a project
+--   :names:<project>   set     names of its jobs
 --   :ids:<project>     zset    ids, all of score 0, for their beginnings
 --   :dependents:<id>   set     ids of the jobs that need this one
 --   :line:<line>       zset    ids of one project, kind and request that may be claimed, by score (see lines.lua)

@@ -1,6 +1,7 @@
 -- Ids of the jobs that are in one index of each dimension, newest first.
 -- KEYS[1] root
--- ARGV[1] JSON list of dimensions, each a list of indices (such as "state:queued")  ARGV[2] name, or with `*`, or ""
+-- ARGV[1] JSON list of dimensions, each a list of indices (such as "state:queued"; "name:<project>:<name>" with `*` for
+--         the project is that name in each)  ARGV[2] a pattern of names, with `*`, or ""
 -- ARGV[3] created from (ms) or ""  ARGV[4] created before (ms) or ""  ARGV[5] limit  ARGV[6] number to begin below or ""
 -- -> {ok, number to go on below or "", id, ...}; fewer than the limit may come before the end
 local MOST = 2000 -- jobs looked at in one call: others want to be served too
@@ -49,7 +50,16 @@ end
 local dimensions = {{key('jobs')}}
 for _, indices in ipairs(cjson.decode(ARGV[1])) do
   local named = {}
-  for place, index in ipairs(indices) do named[place] = key('in', index) end
+  for _, index in ipairs(indices) do
+    local name = string.match(index, '^name:%*:(.*)$')
+    if name then
+      for _, project in ipairs(redis.call('SMEMBERS', key('projects'))) do
+        table.insert(named, key('in', 'name', project, name))
+      end
+    else
+      table.insert(named, key('in', index))
+    end
+  end
   table.insert(dimensions, named)
 end
 -- Walk the smallest, ask the others.

@@ -47,7 +47,7 @@ for _, job in ipairs(jobs) do
     'digest', job.digest, 'priority', job.priority, 'preemptible', job.preemptible and 1 or 0, 'labels', job.labels,
     'needs', job.needs, 'retries', job.retries, 'request', cjson.encode(request), 'pipeline', job.pipeline,
     'line', string.format('%s|%s|%.17g|%.17g', project, job.kind, request.cpus, request.gpus),
-    'work', job.work, 'submitted_by', actor, 'request_id', ARGV[6], 'seq', seq, 'waiting', waiting,
+    'work', job.work, 'keyed', tonumber(ARGV[4]) == 0 and ARGV[2] or '', 'submitted_by', actor, 'request_id', ARGV[6], 'seq', seq, 'waiting', waiting,
     'attempt', 0, 'version', 1, 'state', state, 'reason', reason, 'created', whole(NOW), 'updated', whole(NOW))
   if job.retry_of then
     set(job.id, 'retry_of', job.retry_of)
@@ -62,7 +62,8 @@ for _, job in ipairs(jobs) do
     redis.call('ZADD', key('in', 'label', name .. '=' .. value), seq, job.id)
   end
   redis.call('ZADD', key('ids', project), 0, job.id)
-  redis.call('HSET', key('names', project), job.name, job.id)
+  redis.call('SADD', key('names', project), job.name)
+  redis.call('ZADD', key('in', 'name', project, job.name), seq, job.id)
   event(job.id, 'state', {from = '', to = state, reason = reason, actor = actor})
   if state == 'queued' then offer(job.id) end
   if lost then table.insert(pending, lost) end

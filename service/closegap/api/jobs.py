@@ -130,7 +130,6 @@ async def submit(
         chosen = caller.chosen(project)
         specs = _specs(content, media_type, scale, caller, chosen, context)
         jobs = context.queue.submit(specs, idempotency_key, caller.actor, chosen, caller.request_id)
-        note(context, caller, "job.submit", jobs)
         return _with_reasons(context, caller, jobs)
 
     found = await run_in_threadpool(record)
@@ -307,7 +306,6 @@ def resume(job: JobName, response: Response, context: Ctx, caller: Submitter) ->
 def retry(job: JobName, response: Response, context: Ctx, caller: Submitter) -> Jobs:
     """New jobs for one that failed or was cancelled, and for those that did not run because of it."""
     jobs = context.queue.retry(job, caller.actor, caller.projects, caller.request_id)
-    note(context, caller, "job.retry", jobs)
     response.headers["Location"] = f"/v1/jobs/{jobs[0].id}"
     return _with_reasons(context, caller, jobs)
 

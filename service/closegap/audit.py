@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, final
@@ -14,6 +15,8 @@ from closegap.store import speaking
 KEPT = timedelta(days=30)
 LONGEST = 200
 """Characters of one field: names that users give are shorter, and nobody fills the stream with one entry."""
+_TOKEN = re.compile(r"\(token ([0-9a-f]{12})\)$")
+"""How the API names who asks."""
 
 
 @final
@@ -83,4 +86,5 @@ class Audit:
 
 def _entry(identifier: str, fields: Mapping[str, str]) -> Entry:
     time = datetime.fromtimestamp(int(identifier.partition("-")[0]) / 1000, UTC)
-    return Entry(id=identifier, time=time, **fields)
+    found = _TOKEN.search(fields["actor"])
+    return Entry(id=identifier, time=time, **{"token": found[1] if found else "", **fields})

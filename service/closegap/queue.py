@@ -16,7 +16,7 @@ from typing import Any, final
 
 import redis
 
-from closegap import events, fleet, quota, waiting
+from closegap import audit, events, fleet, quota, waiting
 from closegap.edit import edit
 from closegap.errors import Conflict, NotFound
 from closegap.job import (
@@ -129,8 +129,9 @@ class Queue:
             submission = build()
             try:
                 ids = self._run(
-                    "submit", project, key, submission.digest, kept, actor, request_id, submission.text
-                )
+                    "submit", project, key, submission.digest, kept, actor[: audit.LONGEST], request_id,
+                    submission.text, _ms(audit.KEPT.total_seconds()),
+                )  # fmt: skip
             except IdTaken:
                 continue
             return self._records.read_all(ids)

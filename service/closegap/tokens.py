@@ -104,7 +104,10 @@ class Tokens:
             expires=None if expires is None else now + expires,
         )
         presented = f"{PREFIX}{identifier}_{secret}"
-        fields = {"sha256": _digest(presented), "token": token.model_dump_json(exclude={"revoked", "used"})}
+        fields: dict[Any, Any] = {
+            "sha256": _digest(presented),
+            "token": token.model_dump_json(exclude={"revoked", "used"}),
+        }
         with speaking(self._client), self._client.pipeline() as pipe:
             pipe.hset(self._key(identifier), mapping=fields)
             pipe.zadd(f"{self._root}:tokens", {identifier: now.timestamp()})

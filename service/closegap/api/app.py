@@ -23,10 +23,12 @@ from closegap.api import (
     problem,
     projects,
     series,
+    submissions,
     tokens,
     workers,
 )
 from closegap.api.context import Context
+from closegap.api.documents import PROBLEMS
 from closegap.api.exchange import Exchange
 from closegap.kinds import Spec
 from closegap.pipeline import LARGEST
@@ -36,7 +38,7 @@ PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 """Routes without a token: they say that the service is there, and how to speak with it, and nothing else."""
 THREADS = 16
 """Requests that are worked on at a time, and so connections to the store; more wait for their turn."""
-ROUTERS = (jobs, events, series, files, models, encode, workers, projects, tokens, about, health)
+ROUTERS = (submissions, jobs, events, series, files, models, encode, workers, projects, tokens, about, health)
 _SCHEMAS = "#/components/schemas/{model}"
 
 
@@ -89,14 +91,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
 def _bodies() -> dict[str, Any]:
     """Schemas of what routes read from the raw body."""
     one = Annotated[Spec, Field(discriminator="kind")]
-    pipeline = Annotated[list[one], Field(min_length=1, max_length=LARGEST)]  # type: ignore[valid-type]
+    pipeline = Annotated[list[one], Field(min_length=1, max_length=LARGEST)]
     found: dict[str, Any] = {}
-    for name, kind in (
+    kinds: tuple[tuple[str, Any], ...] = (
         ("Submission", one | pipeline | ScaledFile),
         ("Rows", encode.Rows),
         ("Events", events.Events),
-    ):
-        schema = TypeAdapter(kind).json_schema(by_alias=True, ref_template=_SCHEMAS)
+    )
+    for name, kind in kinds:
+        schema = TypeAdapter[Any](kind).json_schema(by_alias=True, ref_template=_SCHEMAS)
         found |= schema.pop("$defs", {})
         found[name] = schema
     return found
@@ -106,6 +109,10 @@ def _say_problems(document: dict[str, Any]) -> None:
     """Every error is a problem document, and of no other media type."""
     for path in document["paths"].values():
         for operation in path.values():
+            if "requestBody" in operation:
+                for status in (400, 413):
+                    answer = {"description": PROBLEMS[status], "content": {}}
+                    operation["responses"].setdefault(str(status), answer)
             for status, answer in operation["responses"].items():
                 if int(status) >= 400 and "content" in answer:
                     schema = {"$ref": _SCHEMAS.format(model="ProblemDocument")}

@@ -91,7 +91,7 @@ EXAMPLE_SPEC: dict[str, Any] = {
     "retries": RetryBudgets().model_dump(mode="json"),
 }
 
-_PROBLEMS = {
+PROBLEMS = {
     400: "The request cannot be read.",
     401: "No token, or none that is valid.",
     403: "The token's role does not allow it.",
@@ -113,7 +113,7 @@ def answers(
     found: dict[int | str, Any] = {
         number: {
             "model": ProblemDocument,
-            "description": _PROBLEMS[number],
+            "description": PROBLEMS[number],
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
         }
         for number in sorted({401, 403, 422, 429, 503, *statuses})

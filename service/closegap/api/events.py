@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Literal, final
+from typing import Annotated, Literal, final, get_args
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
@@ -51,7 +50,15 @@ EXAMPLE_EVENT = {
     "time": "2026-11-21T14:03:05.123Z",
     "data": {"from": "queued", "to": "claimed", "reason": "attempt 1", "actor": "node1-4711-9f2c"},
 }
-_STREAM = f"id: 1795269785123-0\nevent: state\ndata: {json.dumps(EXAMPLE_EVENT)}\n\n"
+_SENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": [*get_args(Class)]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+"""One event of a stream."""
 
 
 @router.get(
@@ -62,7 +69,7 @@ _STREAM = f"id: 1795269785123-0\nevent: state\ndata: {json.dumps(EXAMPLE_EVENT)}
         200: {
             "description": "A stream that ends with the job; as JSON, what there is after `after`.",
             "content": {
-                "text/event-stream": {"schema": {"type": "string"}, "example": _STREAM},
+                "text/event-stream": {"schema": _SENT},
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/Events"},
                     "example": {"events": [EXAMPLE_EVENT], "next": EXAMPLE_EVENT["id"], "over": False},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Annotated, final
+from typing import Annotated, Any, final
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
@@ -61,7 +61,7 @@ EXAMPLE_FILE = {
     "sha256": "9f2c" * 16,
     "href": "/v1/jobs/train-7f3a91c2/artifacts/model/metrics.json",
 }
-_BYTES = {
+_BYTES: dict[int | str, Any] = {
     200: {
         "description": "The file's bytes.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "contentEncoding": "binary"}}},

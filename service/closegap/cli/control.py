@@ -95,7 +95,6 @@ def retry(job: JobId, as_json: AsJson = False) -> None:
     """Run a failed or cancelled job again, as a new job that goes on from its checkpoints; also what needed it."""
     queue = open_queue()
     made = queue.retry(job, actor=actor())
-    note_jobs("job.retry", made)
     if as_json:
         output.document({"jobs": [plain(item) for item in made]})
         return

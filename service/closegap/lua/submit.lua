@@ -2,6 +2,7 @@
 -- KEYS[1] root
 -- ARGV[1] project  ARGV[2] idempotency key  ARGV[3] digest of all specs  ARGV[4] seconds the key is kept, 0 for ever
 -- ARGV[5] actor  ARGV[6] id of the request, or ""
+-- ARGV[8] milliseconds that the audit stream goes back
 -- ARGV[7] JSON list of {id, kind, name, spec, digest, priority, preemptible, labels (JSON text), needs (JSON text),
 --         after: [ids], retries (JSON text), request: {cpus, gpus}, pipeline, work, retry_of?}
 -- -> {ok, id, ...} (those of the first submission where the key is known) | reused | conflict | missing | taken
@@ -71,6 +72,10 @@ end
 -- A need that had failed before takes its new dependents with it at once.
 for _, need in ipairs(pending) do settle(need) end
 
+-- Here, not by another command: it is the same write to the disk.
+local more = #ids > 1 and ' and ' .. #ids - 1 .. ' more' or ''
+redis.call('XADD', key('audit'), 'MINID', '~', whole(NOW - ARGV[8]), '*', 'actor', actor, 'project', project,
+  'action', jobs[1].retry_of and 'job.retry' or 'job.submit', 'target', ids[1] .. more, 'request', ARGV[6])
 redis.call('SET', idempotency, cjson.encode({digest = ARGV[3], ids = ids}))
 if tonumber(ARGV[4]) > 0 then redis.call('EXPIRE', idempotency, ARGV[4]) end
 return {'ok', unpack(ids)}

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import core, gpu, queue
+from benchmarks import core, gpu, load, queue
 from benchmarks.figure import table
 
 
@@ -18,7 +18,12 @@ def main() -> int:
         "--rounds", type=int, default=core.ROUNDS, help="interleaved rounds (default %(default)s)"
     )
     arguments = parser.parse_args()
-    figures = [*core.figures(arguments.rounds), *gpu.figures(arguments.rounds), *queue.figures()]
+    figures = [
+        *core.figures(arguments.rounds),
+        *gpu.figures(arguments.rounds),
+        *queue.figures(),
+        *load.figures(),
+    ]
     missed = [figure.name for figure in figures if figure.passed is False]
     if arguments.json:
         print(json.dumps([figure.to_dict() for figure in figures], indent=2))

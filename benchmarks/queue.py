@@ -38,10 +38,10 @@ def figures(jobs: int = JOBS) -> Iterator[Figure]:
             write, submit, claim = _measure(settings, jobs)
         finally:
             store.stop()
-    floor = _percentile(write, 50)
+    floor = percentile(write, 50)
     for name, times, mark in (("submit", submit, SUBMIT_MARK), ("submit to claimed", claim, CLAIM_MARK)):
         for percent in (50, 99):
-            value = _percentile(times, percent)
+            value = percentile(times, percent)
             kept = mark if percent == 50 else None
             yield Figure(f"{name}, p{percent}", value, "ms", floor, "one durable write", floor / value, kept)
 
@@ -85,5 +85,6 @@ def _work(settings: Settings, jobs: int, claimed: SimpleQueue[float]) -> None:
     client.close()
 
 
-def _percentile(values: Sequence[float], percent: int) -> float:
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Between the values, where there is none."""
     return quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 from closegap_core.errors import StorageError
@@ -16,7 +17,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Raises StorageError, having removed the temporary file; what `path` was before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with temporary.open("wb") as stream:
             stream.write(content)

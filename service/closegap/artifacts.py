@@ -73,7 +73,7 @@ class ArtifactStore:
         if folder.parent != self.root / "staging":
             raise StorageError(f"{folder} cannot be published: it is no folder of {self.root / 'staging'}")
         bundle = open_bundle(folder)
-        target = self._place(bundle.digest)
+        target = self.place(bundle.digest)
         with space_for(target):
             for name in bundle.files:
                 (folder / name).chmod(0o444)
@@ -90,7 +90,7 @@ class ArtifactStore:
 
         Raises NotFound, StorageError (not a digest), BundleError (altered or damaged).
         """
-        path = self._place(digest)
+        path = self.place(digest)
         if not path.is_dir():
             raise NotFound(f"there is no artefact {digest} in {self.url}")
         bundle = open_bundle(path, verify)
@@ -113,7 +113,8 @@ class ArtifactStore:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _place(self, digest: str) -> Path:
+    def place(self, digest: str) -> Path:
+        """Where a bundle is, or would be. Raises StorageError (not a digest)."""
         if not _DIGEST.fullmatch(digest):
             raise StorageError(f"`{digest}` is no digest; accepted: sha256: and 64 hex digits")
         return self.root / "bundles" / digest.removeprefix("sha256:")
@@ -124,6 +125,9 @@ class ArtifactStore:
             return False
         try:
             open_bundle(target)
+            os.utime(
+                target
+            )  # lately written: a collection of what nobody refers to spares it until somebody does
         except BundleError:
             target.rename(target.with_name(f"{target.name}.damaged-{secrets.token_hex(4)}"))
             return False

@@ -62,8 +62,20 @@ class Conflict(ServiceError):
     """The request contradicts what is recorded: a reused idempotency key, a retry of a job that runs."""
 
 
+class KeyReused(Conflict):
+    """An idempotency key was used for other specs before."""
+
+
+class Changed(Conflict):
+    """The record is no longer at the version that the request was made for."""
+
+
+class TokenError(ServiceError):
+    """A token cannot be made as asked for; says what is accepted."""
+
+
 class Refused(ServiceError):
-    """The request can never be met by any worker that is registered."""
+    """The request can never be met by any worker that is registered, or within the limits of its project."""
 
 
 class LeaseLost(ServiceError):

@@ -18,8 +18,8 @@ LONGEST = 5000
 """Entries a stream keeps; states, epochs and metrics stay beyond that, the oldest progress and log lines go."""
 LARGEST = 65_536
 """Bytes of one event."""
-RESERVED = frozenset({"state", "end", "cancel"})
-"""Only transitions write these."""
+RESERVED = frozenset({"state", "end", "wish", "change"})
+"""Only the queue itself writes these."""
 
 
 def pack(reported: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
@@ -47,12 +47,18 @@ def read(client: redis.Redis, stream: str, after: str, block: float, limit: int)
     wait = max(1, round(block * 1000)) if block > 0 else None
     with speaking(client):
         answer: Any = client.xread({stream: after}, count=limit, block=wait)
-    # One stream: [[name, entries]] under RESP2, {name: [entries]} under RESP3.
-    entries: Any = []
+    return batches(answer).get(stream, [])
+
+
+def batches(answer: Any) -> dict[str, list[Event]]:
+    """What an XREAD found, by stream: [[name, entries], …] under RESP2, {name: [entries, …]} under RESP3."""
     if isinstance(answer, dict):
-        entries = [entry for batch in answer.get(stream, []) for entry in batch]
-    elif answer:
-        entries = answer[0][1]
+        return {name: [event for part in parts for event in parsed(part)] for name, parts in answer.items()}
+    return {name: parsed(entries) for name, entries in answer or ()}
+
+
+def parsed(entries: Any) -> list[Event]:
+    """Entries of one stream."""
     return [_event(identifier, fields) for identifier, fields in entries]
 
 

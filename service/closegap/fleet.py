@@ -26,24 +26,28 @@ def workers(client: redis.Redis, root: str) -> list[Worker]:
         pipe.hgetall(f"{root}:workers")
         pipe.zrange(f"{root}:leases", 0, -1)
         pipe.time()
-        found, held, clock = pipe.execute()
+        pipe.hgetall(f"{root}:drained")
+        found, held, clock, drained = pipe.execute()
         for job in held:
             pipe.hget(f"{root}:job:{job}", "owner")
         owners = pipe.execute()
     now = datetime.fromtimestamp(clock[0] + clock[1] / 1e6, UTC)
     return [
-        _worker(name, json.loads(text), now, dict(zip(held, owners, strict=True)))
+        _worker(name, json.loads(text), now, dict(zip(held, owners, strict=True)), drained.get(name))
         for name, text in sorted(found.items())
     ]
 
 
-def _worker(name: str, value: dict[str, Any], now: datetime, owners: dict[str, str | None]) -> Worker:
+def _worker(
+    name: str, value: dict[str, Any], now: datetime, owners: dict[str, str | None], drained: str | None
+) -> Worker:
     seen = datetime.fromtimestamp(value["seen"] / 1000, UTC)
     return Worker(
         id=name,
         capacity=Capacity.model_validate_json(value["capacity"]),
         seen=seen,
         alive=now - seen < ALIVE,
+        drained_by=drained,
         jobs=tuple(sorted(job for job, owner in owners.items() if owner == name)),
     )
 

@@ -19,6 +19,7 @@ class State(StrEnum):
     QUEUED = "queued"
     CLAIMED = "claimed"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -30,16 +31,20 @@ class State(StrEnum):
 
 
 TRANSITIONS: dict[State, tuple[State, ...]] = {
-    State.BLOCKED: (State.QUEUED, State.CANCELLED),
-    State.QUEUED: (State.CLAIMED, State.CANCELLED),
+    State.BLOCKED: (State.QUEUED, State.PAUSED, State.CANCELLED),
+    State.QUEUED: (State.CLAIMED, State.PAUSED, State.CANCELLED),
     # A claimed job goes back when its worker drains or dies, and fails when its attempt cannot be started.
-    State.CLAIMED: (State.RUNNING, State.QUEUED, State.FAILED, State.CANCELLED),
-    State.RUNNING: (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.QUEUED),
+    State.CLAIMED: (State.RUNNING, State.QUEUED, State.PAUSED, State.FAILED, State.CANCELLED),
+    State.RUNNING: (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.QUEUED, State.PAUSED),
+    State.PAUSED: (State.QUEUED, State.BLOCKED, State.CANCELLED),
     State.SUCCEEDED: (),
     State.FAILED: (),
     State.CANCELLED: (),
 }
 """The only moves there are; the Lua scripts are given this very table."""
+
+AGEING_SECONDS = 60.0
+"""Waiting that is worth a point of priority."""
 
 
 class Record(BaseModel):
@@ -71,10 +76,21 @@ class Progress(Record):
 
 
 @final
+class Wish(Record):
+    """What the owner of a job is asked to do: stop with a checkpoint, and let it become cancelled, paused or queued."""
+
+    to: State
+    actor: str
+    reason: str
+    beneficiary: str | None = Field(None, description="The job that it makes way for.")
+
+
+@final
 class Job(Record):
     """All that is recorded of a job. Times are the store's, in UTC."""
 
     id: str
+    project: str
     kind: str
     name: str
     spec: dict[str, Any] = Field(
@@ -84,10 +100,13 @@ class Job(Record):
     state: State
     reason: str = Field("", description="Why it is in this state.")
     priority: int
+    preemptible: bool = False
+    labels: dict[str, str] = Field(default_factory=dict)
+    version: int = Field(description="Grows with each change of this record but progress and lease.")
     attempt: int = Field(0, description="Number of the current or last attempt; 0 before the first.")
     owner: str | None = Field(None, description="Worker that holds the lease.")
     lease_until: datetime | None = None
-    wish: str | None = Field(None, description="Who asked for it to be cancelled, while it runs.")
+    wish: Wish | None = Field(None, description="What is asked of its owner.")
     needs: dict[str, str] = Field(
         default_factory=dict, description="Name in the spec to id of the job needed."
     )
@@ -98,6 +117,7 @@ class Job(Record):
     not_before: datetime | None = Field(None, description="When a retry that backs off may be claimed.")
     pipeline: str = Field(description="Shared by jobs that were submitted together.")
     submitted_by: str = ""
+    request_id: str = Field("", description="Of the request that submitted it.")
     retry_of: str | None = None
     retried_as: str | None = None
     cancelled_by: str | None = Field(
@@ -108,6 +128,10 @@ class Job(Record):
     )
     created: datetime
     updated: datetime
+    queued: datetime | None = Field(
+        None, description="Since when it waits, as its place in the line counts it."
+    )
+    claimed: datetime | None = None
     started: datetime | None = None
     finished: datetime | None = None
 
@@ -140,19 +164,11 @@ class Claim(Record):
 
 
 @final
-class Wish(Record):
-    """What the owner of a job is asked to do."""
-
-    cancel: bool = False
-    actor: str = ""
-
-
-@final
 class Event(Record):
     """One entry of a job's event stream.
 
-    Types: `state` {from, to, reason, actor}, `cancel` {actor}, `end` {state}, and what attempts report:
-    `progress`, `epoch`, `metric`, `log`, ….
+    Types: `state` {from, to, reason, actor}, `wish` {to, reason, actor}, `change` {priority, labels, actor},
+    `end` {state}, and what attempts report: `progress`, `epoch`, `metric`, `log`, ….
     """
 
     id: str
@@ -169,14 +185,28 @@ class Worker(Record):
     capacity: Capacity
     seen: datetime
     alive: bool
+    drained_by: str | None = Field(None, description="Who asked it to claim nothing more.")
     jobs: tuple[str, ...] = Field((), description="Ids of the jobs it holds.")
+
+
+@final
+class Project(Record):
+    """What a project holds, and what it may hold at most."""
+
+    name: str
+    running: int = Field(description="Jobs that are claimed or running.")
+    gpus: float = Field(description="GPUs that those hold.")
+    waiting: int = Field(description="Jobs that may be claimed.")
+    jobs: int = Field(description="All that are recorded.")
+    most_running: int | None = None
+    most_gpus: float | None = None
 
 
 class Position(NamedTuple):
     """Why a job waits."""
 
     place: int | None
-    """1 is next; None when it is not in the line (blocked, backing off, or not waiting at all)."""
+    """1 is next; None when it is in no line (blocked, paused, backing off, or not waiting at all)."""
     reason: str
     unblocked_by: str
     """What would let it run; empty when it does not wait."""

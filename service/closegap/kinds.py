@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, final
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
-from closegap import references
+from closegap import labels, references
 from closegap.space import Dimension
 from closegap_core.config import (
     ComparisonConfig,
@@ -31,8 +31,8 @@ Name = Annotated[
 ModelRef = Annotated[
     str,
     Field(
-        pattern=rf"^({references.REFERENCE.pattern}|sha256:[0-9a-f]{{6,64}}|{references.NAME}(/[1-9][0-9]*)?)$",
-        description="a registered model (`name` or `name/3`), a digest (`sha256:…`), or `${job.model}`",
+        pattern=rf"^({references.REFERENCE.pattern}|sha256:[0-9a-f]{{6,64}}|{references.NAME}(/[1-9][0-9]*|@{references.NAME})?)$",
+        description="a registered model (`name`, `name/3` or `name@alias`), a digest (`sha256:…`), or `${job.model}`",
     ),
 ]
 ReportRef = Annotated[
@@ -42,6 +42,8 @@ ReportRef = Annotated[
         description="an evaluation: `${job.report}`, or a digest (`sha256:…`)",
     ),
 ]
+Priority = Annotated[int, Field(ge=0, le=100)]
+Labels = Annotated[dict[str, str], AfterValidator(labels.checked)]
 Retries = Annotated[int, Field(ge=0, le=100)]
 
 
@@ -91,10 +93,17 @@ class JobSpec(Config):
     needs: tuple[Name, ...] = Field(
         (), description="Jobs that must succeed first; `${name.output}` needs too."
     )
-    priority: Annotated[int, Field(ge=0, le=100)] = Field(50, description="Higher runs first.")
+    priority: Priority = Field(50, description="Higher runs first; a minute of waiting is worth a point.")
+    preemptible: bool = Field(
+        False, description="Whether it may be stopped, with a checkpoint, for a job of higher priority."
+    )
     resources: Resources = Resources()
     retries: RetryBudgets = RetryBudgets()
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Labels = Field(
+        default_factory=dict,
+        description="Words of your own, to find jobs by.",
+        json_schema_extra={"propertyNames": {"pattern": labels.NAME}, "maxProperties": labels.MOST},
+    )
 
 
 @final

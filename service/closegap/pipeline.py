@@ -23,7 +23,11 @@ def uses(spec: Spec) -> dict[str, list[tuple[Path, str | None]]]:
     found: dict[str, list[tuple[Path, str | None]]] = {}
     for index, name in enumerate(spec.needs):
         found.setdefault(name, []).append((("needs", index), None))
-    for path, name, output in references.find(spec.model_dump(mode="json", by_alias=True)):
+    # Most specs have no reference: looking for one in a text is quicker than in a tree.
+    value = (
+        spec.model_dump(mode="json", by_alias=True) if "${" in spec.model_dump_json(by_alias=True) else None
+    )
+    for path, name, output in references.find(value):
         found.setdefault(name, []).append((path, output))
     return found
 

@@ -1,4 +1,4 @@
-"""Reading job records: by id, name or the beginning of an id, in pages, with what they need."""
+"""Reading job records: by id, name or the beginning of an id, selected in pages, with what they need."""
 
 from __future__ import annotations
 
@@ -10,45 +10,49 @@ from typing import Any, final
 import redis
 
 from closegap.errors import Conflict, NotFound
-from closegap.job import Job, Page, State
+from closegap.job import Job, Page
 from closegap.problems import meant
+from closegap.scripts import Scripts
+from closegap.selector import Selector
 from closegap.store import speaking
 
-_TEXT = ("id", "kind", "name", "digest", "state", "reason", "owner", "wish", "pipeline", "submitted_by",
-         "retry_of", "retried_as", "cancelled_by", "work", "priority", "attempt")  # fmt: skip
-_JSON = ("spec", "needs", "outputs", "error")
-_TIMES = ("lease_until", "not_before", "created", "updated", "started", "finished")
+Projects = frozenset[str] | None
+"""Those whose jobs may be seen; None is all. What another project has is not there."""
+
+_TEXT = ("id", "project", "kind", "name", "digest", "state", "reason", "owner", "pipeline", "submitted_by",
+         "request_id", "retry_of", "retried_as", "cancelled_by", "work", "priority", "preemptible", "version",
+         "attempt")  # fmt: skip
+_JSON = ("spec", "needs", "outputs", "error", "wish", "labels")
+_TIMES = ("lease_until", "not_before", "created", "updated", "claimed", "started", "finished")
+_AT_ONCE = 250
+"""Records that one script reads: others want to be served too."""
+_SUGGESTED = 1000
+"""Names among which one that was meant is looked for."""
 
 
 @final
 class Records:
     """Reads one namespace; writes nothing."""
 
-    def __init__(self, client: redis.Redis, root: str) -> None:
+    def __init__(self, client: redis.Redis, root: str, scripts: Scripts) -> None:
         self._client = client
         self._root = root
+        self._run = scripts
 
-    def find(self, identifier: str) -> str:
+    def find(self, identifier: str, projects: Projects = None) -> str:
         """The id that an id, a name (its newest job) or the beginning of an id stands for.
 
         Raises NotFound, Conflict (several ids begin so).
         """
-        with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
-            pipe.exists(f"{self._root}:job:{identifier}")
-            pipe.hget(f"{self._root}:names", identifier)
-            pipe.zrangebylex(f"{self._root}:ids", f"[{identifier}", f"[{identifier}\xff", 0, 6)
-            exact, named, begun = pipe.execute()
-        if exact:
-            return identifier
-        if named:
-            return str(named)
-        if identifier and len(begun) == 1:
-            return str(begun[0])
-        if identifier and begun:
+        found = self._run("find", identifier, "" if projects is None else json.dumps(sorted(projects)))
+        if len(found) == 1:
+            return found[0]
+        if found:
             raise Conflict(
-                f"several jobs begin with `{identifier}`: {', '.join(begun[:5])}{', …' if begun[5:] else ''}"
+                f"several jobs begin with `{identifier}`: {', '.join(found[:5])}{', …' if found[5:] else ''}"
             )
-        raise NotFound(f"there is no job `{identifier}`{meant(identifier, self._names())}; see `closegap ps`")
+        hint = meant(identifier, self._names(projects))
+        raise NotFound(f"there is no job `{identifier}`{hint}; see `closegap ps`")
 
     def read(self, identifier: str) -> Job:
         """The record of an id. Raises NotFound."""
@@ -56,35 +60,42 @@ class Records:
 
     def read_all(self, ids: Sequence[str]) -> list[Job]:
         """The records of ids, in their order. Raises NotFound."""
-        with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
-            for identifier in ids:
-                pipe.hgetall(f"{self._root}:job:{identifier}")
-            found = pipe.execute()
+        found: list[dict[str, str]] = []
+        for start in range(0, len(ids), _AT_ONCE):
+            for text in self._run("read", *ids[start : start + _AT_ONCE]):
+                flat = json.loads(text)
+                found.append(dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
         for identifier, fields in zip(ids, found, strict=True):
             if not fields:
                 raise NotFound(f"there is no job `{identifier}`")
         return [_job(fields) for fields in found]
 
-    def page(self, state: State | None, limit: int, cursor: str | None) -> Page:
-        """Jobs in a state, or all, newest first. Raises NotFound for a cursor that is none."""
-        if cursor is not None and not cursor.isdecimal():
-            raise NotFound(f"`{cursor}` is no cursor of a page")
-        name = f"{self._root}:in:{state}" if state else f"{self._root}:jobs"
-        newest = f"({cursor}" if cursor else "+inf"
-        with speaking(self._client):
-            rows: Any = self._client.zrevrangebyscore(name, newest, "-inf", 0, limit + 1, withscores=True)
-        shown = rows[:limit]
-        return Page(
-            self.read_all([row[0] for row in shown]), f"{shown[-1][1]:.0f}" if len(rows) > limit else None
-        )
+    def page(self, selector: Selector, limit: int, cursor: str | None) -> Page:
+        """The jobs that are meant, newest first. Raises NotFound for a cursor that is none."""
+        ids, following = self.select(selector, limit, cursor)
+        return Page(self.read_all(ids), following)
 
-    def kinds(self, ids: Sequence[str]) -> dict[str, str]:
-        """The kind of each of these that is the id of a job."""
+    def select(self, selector: Selector, limit: int, cursor: str | None) -> tuple[list[str], str | None]:
+        """Ids of the jobs that are meant, newest first, and the cursor of the next. Raises NotFound as `page`."""
+        if cursor is not None and not (cursor.isdecimal() and len(cursor) < 16):
+            raise NotFound(f"`{cursor}` is no cursor of a page")
+        found: list[str] = []
+        following = cursor or ""
+        while True:  # one call looks at so many jobs only, and may find too few
+            following, *ids = self._run("select", *selector.arguments(), limit - len(found), following)
+            found += ids
+            if not following or len(found) >= limit:
+                return found, following or None
+
+    def kinds(self, ids: Sequence[str], project: str) -> dict[str, str]:
+        """The kind of each of these that is the id of a job of a project."""
+        if not ids:
+            return {}
         with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
             for identifier in ids:
-                pipe.hget(f"{self._root}:job:{identifier}", "kind")
+                pipe.hmget(f"{self._root}:job:{identifier}", "kind", "project")
             found = pipe.execute()
-        return {identifier: kind for identifier, kind in zip(ids, found, strict=True) if kind}
+        return {identifier: kind for identifier, (kind, of) in zip(ids, found, strict=True) if of == project}
 
     def dependents(self, identifier: str) -> list[Job]:
         """The jobs that need this one, oldest first."""
@@ -92,33 +103,39 @@ class Records:
             ids: Any = self._client.smembers(f"{self._root}:dependents:{identifier}")
         return sorted(self.read_all(sorted(ids)), key=lambda job: (job.created, job.id))
 
-    def used(self, key: str) -> bool:
+    def used(self, project: str, key: str) -> bool:
         """Whether a submission with this idempotency key is recorded."""
         with speaking(self._client):
-            return bool(self._client.exists(f"{self._root}:key:{key}"))
+            return bool(self._client.exists(f"{self._root}:key:{project}:{key}"))
 
-    def place(self, identifier: str) -> int | None:
-        """1 for the first in the line; None for one that is not in it."""
-        with speaking(self._client):
-            rank: Any = self._client.zrank(f"{self._root}:queue", identifier)
-        return None if rank is None else rank + 1
+    def places(self, ids: Sequence[str]) -> list[int | None]:
+        """Of each, over all lines together: 1 for the first; None for one that is in none."""
+        return [int(place) if place else None for place in self._run("place", *ids)] if ids else []
 
-    def request(self, identifier: str) -> tuple[float, float]:
-        """(cpus, gpus) that a job asks for in all."""
-        with speaking(self._client):
-            request = json.loads(str(self._client.hget(f"{self._root}:job:{identifier}", "request")))
-        return request["cpus"], request["gpus"]
+    def requests(self, ids: Sequence[str]) -> list[tuple[float, float]]:
+        """(cpus, gpus) that each job asks for in all."""
+        with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
+            for identifier in ids:
+                pipe.hget(f"{self._root}:job:{identifier}", "request")
+            found = [json.loads(text) for text in pipe.execute()]
+        return [(request["cpus"], request["gpus"]) for request in found]
 
-    def _names(self) -> list[str]:
+    def _names(self, projects: Projects) -> list[str]:
         with speaking(self._client):
-            names: Any = self._client.hkeys(f"{self._root}:names")
-        return list(names)
+            known: Any = self._client.smembers(f"{self._root}:projects") if projects is None else projects
+            names: list[str] = []
+            for project in sorted(known):
+                some: Any = self._client.sscan(f"{self._root}:names:{project}", count=_SUGGESTED)[1]
+                names += list(some)[: _SUGGESTED - len(names)]
+        return names
 
 
 def _job(fields: Mapping[str, str]) -> Job:
     value: dict[str, Any] = {name: fields[name] for name in _TEXT if name in fields}
     value |= {name: json.loads(fields[name]) for name in _JSON if name in fields}
     value |= {name: _time(fields[name]) for name in _TIMES if name in fields}
+    if "since" in fields:
+        value["queued"] = datetime.fromtimestamp(int(fields["since"]) / 1e6, UTC)
     value["retries_spent"] = {
         name.removeprefix("spent:"): int(count) for name, count in fields.items() if name.startswith("spent:")
     }

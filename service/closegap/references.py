@@ -10,6 +10,10 @@ Path = tuple[str | int, ...]
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 """Names of jobs and models. No dot: it separates name and output."""
+PROJECT = r"[a-z0-9][a-z0-9._-]{0,62}"
+PROJECT_WORDS = "up to 63 of a-z, 0-9, `.`, `_`, `-`, the first a letter or digit"
+DEFAULT_PROJECT = "default"
+"""The project of whoever names none."""
 REFERENCE = re.compile(r"\$\{(" + NAME + r")\.([a-z_]+)\}")
 
 OUTPUTS: dict[str, tuple[str, ...]] = {

@@ -9,11 +9,16 @@ from typing import Any, final
 import redis
 from redis.commands.core import Script
 
-from closegap.errors import Conflict, LeaseLost, NotFound, ServiceError
-from closegap.job import TRANSITIONS
+from closegap.errors import Changed, Conflict, KeyReused, LeaseLost, NotFound, ServiceError
+from closegap.job import AGEING_SECONDS, TRANSITIONS
 from closegap.store import speaking
 
-NAMES = ("submit", "claim", "start", "renew", "report", "finish", "fail", "cancel", "reap", "heartbeat")
+NAMES = (
+    "submit", "claim", "start", "renew", "report", "finish", "fail", "reap",
+    "cancel", "pause", "resume", "change", "find", "select", "read", "place",
+    "heartbeat", "preempt", "drain", "undrain", "limit", "forget",
+)  # fmt: skip
+SHARED = ("record", "lines", "ownership")
 
 
 class IdTaken(ServiceError):
@@ -22,6 +27,8 @@ class IdTaken(ServiceError):
 
 _RAISED: dict[str, type[ServiceError]] = {
     "conflict": Conflict,
+    "changed": Changed,
+    "reused": KeyReused,
     "missing": NotFound,
     "lost": LeaseLost,
     "taken": IdTaken,
@@ -50,5 +57,9 @@ class Scripts:
 def _source(name: str) -> str:
     folder = resources.files("closegap").joinpath("lua")
     table = json.dumps({state: list(targets) for state, targets in TRANSITIONS.items()})
-    parts = [folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name)]
-    return "\n".join([f"local TRANSITIONS = cjson.decode([==[{table}]==])", *parts])
+    parts = [folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in (*SHARED, name)]
+    head = [
+        f"local TRANSITIONS = cjson.decode([==[{table}]==])",
+        f"local AGEING = {AGEING_SECONDS * 1e6:.0f}",
+    ]
+    return "\n".join([*head, *parts])

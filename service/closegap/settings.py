@@ -50,6 +50,20 @@ class Settings(BaseSettings):
         description="Address of a Ray cluster; absent: a local one. `RAY_ADDRESS` is read too.",
     )
 
+    api_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        max_length=253,
+        description="Address that the API listens at; any but this machine's own needs TLS in front of it.",
+    )
+    api_port: int = Field(8421, ge=0, le=65_535, description="Port of the API; 0 is any free one.")
+    api_rate: float = Field(200.0, gt=0, le=1e6, description="Requests a second of one token.")
+    api_streams: int = Field(100, ge=1, le=1000, description="Event streams of one token at a time.")
+    api_beat_seconds: float = Field(
+        15.0, ge=0.05, le=300, description="A stream that is silent so long gets a comment, to be kept open."
+    )
+    api_encode_rows: int = Field(4096, ge=1, le=1 << 20, description="Rows of one online encoding.")
+
     debug: bool = Field(False, description="Show a traceback with an unexpected error.")
 
     @classmethod

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
+import redis.asyncio
+import redis.asyncio.retry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -27,11 +29,14 @@ from closegap.embedded import EmbeddedStore
 from closegap.errors import SettingsError, StoreUnavailable
 from closegap.settings import Settings
 
-__all__ = ["Address", "EmbeddedStore", "connect", "eviction_warning", "speaking"]
+__all__ = ["Address", "EmbeddedStore", "connect", "eviction_warning", "listener", "speaking"]
 
 OLDEST = 7
 SOCKET_SECONDS = 30.0
 """A store that is silent so long in the middle of an answer is gone; no command blocks longer than a third of it."""
+
+_AWAY = [ConnectionError, TimeoutError, BusyLoadingError]
+_Client = TypeVar("_Client", redis.Redis, redis.asyncio.Redis)
 
 log = logging.getLogger("closegap.store")
 
@@ -118,14 +123,26 @@ def describe(client: redis.Redis) -> str:
 def _client(settings: Settings, patience: float) -> redis.Redis:
     # Waits of 0.05, 0.1, … 2 s with jitter add up to about `patience`.
     retries = next(n for n in range(10_000) if sum(min(2.0, 0.05 * 2**i) for i in range(n)) >= patience)
-    options: dict[str, Any] = {
+    retry = Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.05), retries)
+    return _reached(redis.Redis, settings, retry=retry, retry_on_error=_AWAY)
+
+
+def listener(settings: Settings) -> redis.asyncio.Redis:
+    """A client for an event loop, which tries a command once: whoever listens asks again anyway.
+
+    Connects when it is first used. Raises StoreUnavailable (nobody has started the embedded store), SettingsError.
+    """
+    return _reached(redis.asyncio.Redis, settings, retry=redis.asyncio.retry.Retry(NoBackoff(), 0))
+
+
+def _reached(kind: Callable[..., _Client], settings: Settings, **options: Any) -> _Client:
+    options |= {
         "decode_responses": True,
-        "retry": Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.05), retries),
-        "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
         "socket_connect_timeout": 5.0,
         "socket_timeout": SOCKET_SECONDS,
         "health_check_interval": 30,
     }
+    from_url: Callable[..., _Client] = getattr(kind, "from_url")  # noqa: B009 – a classmethod of both
     if settings.redis_url is None:
         address = Address.read(settings.home)
         if not address.served():
@@ -133,9 +150,9 @@ def _client(settings: Settings, patience: float) -> redis.Redis:
                 f"the store in {settings.home} is not running: start it with `closegap up`"
             )
         password = address.password.get_secret_value()
-        return redis.Redis(unix_socket_path=str(address.socket), password=password, **options)
+        return kind(unix_socket_path=str(address.socket), password=password, **options)
     try:
-        return redis.Redis.from_url(settings.redis_url.get_secret_value(), **options)
+        return from_url(settings.redis_url.get_secret_value(), **options)
     except ValueError:
         # Neither the URL nor redis-py's words for it: a `/` in a password makes the password a "port" there.
         raise SettingsError(

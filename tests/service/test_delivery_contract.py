@@ -179,7 +179,7 @@ def test_every_write_of_an_attempt_that_lost_its_lease_is_refused(queue: Queue, 
             lambda lease: queue.succeed(lease, {"model": "stale"}),
             lambda lease: queue.fail(lease, Failure(failure="user", message="stale")),
             lambda lease: queue.release(lease, "stale"),
-            lambda lease: queue.cancelled(lease),
+            lambda lease: queue.stopped(lease),
         ):
             with pytest.raises(LeaseLost, match="no longer owns"):
                 write(lease)
@@ -376,14 +376,15 @@ def test_a_running_job_hears_the_wish_and_stops(queue: Queue, train: Train, star
     claim = _claim(queue)
     if started:
         queue.start(claim.lease)
-    assert not queue.renew(claim.lease, 30.0).cancel
+    assert queue.renew(claim.lease, 30.0) is None
     with pytest.raises(Conflict, match="nobody asked"):
-        queue.cancelled(claim.lease)
+        queue.stopped(claim.lease)
     asked = queue.cancel(job.id, actor="anna")
-    assert (asked.state.terminal, asked.wish) == (False, "anna")
     wish = queue.renew(claim.lease, 30.0)
-    assert (wish.cancel, wish.actor) == (True, "anna")
-    queue.cancelled(claim.lease)
+    assert (asked.state.terminal, asked.wish) == (False, wish)
+    assert wish is not None
+    assert (wish.to, wish.actor) == (State.CANCELLED, "anna")
+    queue.stopped(claim.lease)
     assert queue.get(job.id).reason == "cancelled by anna"
 
 

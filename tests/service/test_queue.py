@@ -12,6 +12,7 @@ from closegap import events, spec
 from closegap.errors import Conflict, NotFound, SpecError
 from closegap.job import TRANSITIONS, Capacity, Claim, Failure, State
 from closegap.queue import Queue
+from closegap.selector import Selector
 from closegap.settings import Settings
 from closegap.spec import Spec
 from closegap.store import connect
@@ -251,8 +252,10 @@ def test_pages_are_newest_first_and_complete(queue: Queue, train: Train) -> None
         page = queue.jobs(limit=3, cursor=page.cursor)
         seen += [job.id for job in page.jobs]
     assert seen == ids[::-1]
-    assert [job.id for job in queue.jobs(state=State.CANCELLED).jobs] == [ids[3]]
-    assert [job.id for job in queue.jobs(state=State.QUEUED).jobs] == [i for i in ids[::-1] if i != ids[3]]
+    assert [job.id for job in queue.jobs(Selector(states=frozenset({State.CANCELLED}))).jobs] == [ids[3]]
+    assert [job.id for job in queue.jobs(Selector(states=frozenset({State.QUEUED}))).jobs] == [
+        i for i in ids[::-1] if i != ids[3]
+    ]
     with pytest.raises(NotFound, match="no cursor"):
         queue.jobs(cursor="x")
 
@@ -276,7 +279,7 @@ def test_each_transition_is_an_event_with_reason_and_actor(queue: Queue, train: 
         ("claimed", "running", "w"),
     ]
     assert found[3][1]["reason"] == "node lost (retry 1 of 3, infrastructure)"
-    assert found[-1] == ("cancel", {"actor": "bert"})
+    assert found[-1] == ("wish", {"to": "cancelled", "reason": "cancelled by bert", "actor": "bert"})
 
 
 def test_events_are_followed_to_the_end(queue: Queue, train: Train, settings: Settings) -> None:
@@ -338,7 +341,7 @@ def test_what_json_cannot_say_becomes_null(queue: Queue, train: Train) -> None:
     assert queue.events(claim.job.id)[-1].data == {"train": {"elbo": None}, "all": [1.5, None]}
 
 
-@pytest.mark.parametrize("kind", ["state", "end", "cancel", ""])
+@pytest.mark.parametrize("kind", ["state", "end", "wish", "change", ""])
 def test_attempts_cannot_forge_the_queues_own_events(queue: Queue, train: Train, kind: str) -> None:
     queue.submit(train())
     claim = _running(queue)

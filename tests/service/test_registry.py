@@ -112,7 +112,7 @@ def test_a_lost_registry_is_rebuilt_from_the_manifests(
 
 def test_a_damaged_version_is_named(artifacts: ArtifactStore, registry: Registry, sealed: Sealed) -> None:
     registry.register("mnist", sealed(artifacts), "train-1", 1)
-    (artifacts.root / "registry" / "mnist" / "1.json").write_text("{")
-    with pytest.raises(StorageError, match=r"mnist/1\.json is no version of a model") as caught:
+    (artifacts.root / "registry" / "default" / "mnist" / "1.json").write_text("{")
+    with pytest.raises(StorageError, match=r"mnist/1\.json is not as the registry wrote it") as caught:
         registry.resolve("mnist")
     assert "pydantic" not in str(caught.value)

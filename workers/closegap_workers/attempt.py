@@ -31,11 +31,18 @@ log = logging.getLogger("closegap.attempt")
 def attempt(order: Mapping[str, Any]) -> int:
     """Body of `python -m closegap_workers attempt`; exit status 0 whenever an outcome was said."""
     die_with_parent(signal.SIGKILL, order["parent"])
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=_log_format(order), force=True)
     stream = Stream(_take_stdout())
     stream.listen()
     stream.put({"type": "outcome", **_outcome(order, stream)})
     return 0
+
+
+def _log_format(order: Mapping[str, Any]) -> str:
+    """Each line names the job, the attempt, and the request that submitted it, where there was one."""
+    whose = [order["job"], f"attempt {order['attempt']}", order["request_id"]]
+    words = " ".join(word for word in whose if word).replace("%", "%%")
+    return f"%(asctime)s [{words}] %(name)s %(message)s"
 
 
 def _take_stdout() -> Any:
@@ -59,7 +66,7 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 work=store.work(order["work"]),
                 home=settings.home,
                 stage=lambda: stages.enter_context(store.staged(order["job"], order["attempt"])),
-                registry=Registry(store),
+                registry=Registry(store, order["project"]),
                 stream=stream,
                 ray_address=settings.ray_address,
             )

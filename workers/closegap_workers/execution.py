@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple, final
 
 from closegap.errors import StoreUnavailable
 from closegap.job import Failure
+from closegap.references import DEFAULT_PROJECT
 from closegap.settings import environment
 from closegap_workers.channel import Event
 from closegap_workers.logs import Tail
@@ -39,6 +40,10 @@ class Order:
     """Outputs of the jobs it needs, by name."""
     work: str
     """Name of the work folder."""
+    project: str = DEFAULT_PROJECT
+    """Whose registered models its references name."""
+    request_id: str = ""
+    """Of the request that submitted the job, for the log."""
 
 
 class Ended(NamedTuple):

@@ -17,7 +17,7 @@ from closegap_workers.channel import Event
 PERIOD = 0.2
 """Seconds between deliveries of events."""
 RENEWAL = 1.0
-"""Longest time between renewals, which also bring the wish to cancel."""
+"""Longest time between renewals, which also bring what is wished."""
 KEPT = 5000
 """Events that wait for a store that is away; older ones give way."""
 log = logging.getLogger("closegap.worker")
@@ -34,7 +34,7 @@ class LeaseThread:
         self._changed = threading.Condition()
         self._closed = False
         self.lost = threading.Event()
-        self.cancelled = threading.Event()
+        self.asked = threading.Event()  # to stop, whatever the job becomes then
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
@@ -122,5 +122,5 @@ class LeaseThread:
                 self._deliver([event])
 
     def _renew(self) -> None:
-        if self._queue.renew(self._lease, self._seconds).cancel:
-            self.cancelled.set()
+        if self._queue.renew(self._lease, self._seconds) is not None:
+            self.asked.set()

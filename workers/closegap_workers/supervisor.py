@@ -13,7 +13,7 @@ from typing import final
 
 from closegap.artifacts import ArtifactStore
 from closegap.errors import LeaseLost, NotFound, ServiceError, StorageError, StoreUnavailable
-from closegap.job import Capacity, Claim, Failure, Lease
+from closegap.job import Capacity, Claim, Failure, Lease, State
 from closegap.queue import Queue
 from closegap.registry import Registry
 from closegap.settings import Settings
@@ -47,7 +47,6 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = ArtifactStore(settings.storage)
-        self._registry = Registry(self._store)
         self._queue = Queue(connect(settings, NOTICED), settings.namespace, settings.backoff_seconds)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._signals = 0
@@ -55,6 +54,7 @@ class Supervisor:
         self._keeper: Keeper | None = None
         self._known: Cluster | None = None
         self._away = -QUIET
+        self._drained = ""
 
     # --- the loop -------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class Supervisor:
     def _beat(self) -> None:
         while True:
             try:
-                self._queue.heartbeat(self.name, self._capacity())
+                self._hear_of_drain(self._queue.heartbeat(self.name, self._capacity()))
                 if not self._quiet():
                     self._queue.reap()
             except StoreUnavailable as error:
@@ -133,6 +133,12 @@ class Supervisor:
                 log.warning("no heartbeat: %s", error)
             if self._ended.wait(BEAT):
                 return
+
+    def _hear_of_drain(self, drained: str) -> None:
+        """The queue gives a drained worker nothing; here it is only told."""
+        if drained != self._drained:
+            log.info("drained by %s: nothing more is claimed", drained) if drained else log.info("undrained")
+            self._drained = drained
 
     def _farewell(self) -> None:
         try:
@@ -144,7 +150,13 @@ class Supervisor:
 
     def _attempt(self, claim: Claim, cluster: Cluster) -> None:
         job = claim.job
-        log.info("job %s (%s), attempt %d: begins", job.id, job.kind, claim.attempt)
+        log.info(
+            "job %s (%s), attempt %d: begins [request %s]",
+            job.id,
+            job.kind,
+            claim.attempt,
+            job.request_id or "-",
+        )
         lease = LeaseThread(self._queue, claim.lease, self._settings.lease_seconds)
         try:
             ended = self._execute(claim, cluster, lease)
@@ -164,7 +176,8 @@ class Supervisor:
 
     def _execute(self, claim: Claim, cluster: Cluster, lease: LeaseThread) -> Ended:
         job = claim.job
-        order = Order(job.id, claim.attempt, job.spec, self._queue.inputs(job), job.work)
+        inputs = self._queue.inputs(job)
+        order = Order(job.id, claim.attempt, job.spec, inputs, job.work, job.project, job.request_id)
         file = log_file(self._store.work(job.work), claim.attempt)
         execution = Execution(order, file, cluster.variables(), lease.hear)
         try:
@@ -174,7 +187,7 @@ class Supervisor:
         except StoreUnavailable as error:
             log.warning("job %s runs, but the store does not know yet: %s", job.id, error)
         return execution.see_through(
-            stop=lambda: self._signals > 0 or lease.cancelled.is_set(),
+            stop=lambda: self._signals > 0 or lease.asked.is_set(),
             kill=lambda: self._signals > 1 or lease.lost.is_set(),
             grace=self._settings.grace_seconds,
         )
@@ -188,9 +201,10 @@ class Supervisor:
         outcome = ended.outcome or {"state": "died"}
         if outcome["state"] == "succeeded":
             return self._succeed(claim, proof, outcome)
-        if wish.cancel:
-            self._queue.cancelled(proof)
-            return "cancelled"
+        stopped = outcome["state"] == "stopped" or ended.killed
+        if wish is not None and (stopped or wish.to is State.CANCELLED):
+            self._queue.stopped(proof)
+            return wish.reason
         if self._signals or outcome["state"] == "stopped":
             reason = f"worker {self.name} drains" if self._signals else "the attempt was stopped"
             self._queue.release(proof, reason)
@@ -202,7 +216,7 @@ class Supervisor:
             # Only the owner may take a name's next version.
             self._queue.renew(proof, self._settings.lease_seconds)
             try:
-                self._registry.register(
+                Registry(self._store, claim.job.project).register(
                     outcome["register"], outcome["outputs"]["model"], claim.job.id, claim.attempt
                 )
             except (StorageError, NotFound, OSError) as error:

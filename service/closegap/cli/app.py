@@ -7,7 +7,24 @@ from typing import Annotated
 
 import typer
 
-from closegap.cli import demo, doctor, encode, jobs, local, logs, models, output, submit, up
+from closegap.cli import (
+    api,
+    control,
+    demo,
+    doctor,
+    encode,
+    gc,
+    jobs,
+    local,
+    logs,
+    models,
+    output,
+    projects,
+    submit,
+    token,
+    up,
+    workers,
+)
 from closegap.cli.command import Commands
 
 _HELP = """Queue, train, measure, export and use models with iterative amortized inference.
@@ -30,7 +47,23 @@ def build() -> typer.Typer:
         epilog="Examples:\n\nclosegap demo\n\nclosegap up\n\nclosegap example train | closegap submit - --wait",
     )
     app.callback()(_root)
-    for commands in (submit, jobs, logs, up, local, models, encode, demo, doctor):
+    for commands in (
+        submit,
+        jobs,
+        control,
+        logs,
+        up,
+        api,
+        token,
+        workers,
+        projects,
+        local,
+        models,
+        encode,
+        gc,
+        demo,
+        doctor,
+    ):
         commands.register(app)
     return app
 

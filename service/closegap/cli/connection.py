@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from closegap.artifacts import ArtifactStore
+    from closegap.audit import Audit
+    from closegap.job import Job
     from closegap.queue import Queue
     from closegap.registry import Registry
     from closegap.settings import Settings
+    from closegap.tokens import Tokens
 
 
 def open_queue(settings: Settings | None = None) -> Queue:
@@ -20,6 +24,35 @@ def open_queue(settings: Settings | None = None) -> Queue:
 
     chosen = settings or Settings.load()
     return Queue(connect(chosen), chosen.namespace, chosen.backoff_seconds)
+
+
+class Access(NamedTuple):
+    """Who may use the HTTP API, and what was done."""
+
+    tokens: Tokens
+    audit: Audit
+
+
+def open_access(settings: Settings | None = None) -> Access:
+    """Tokens and audit stream of the store that the settings name. Raises StoreUnavailable, SettingsError."""
+    from closegap.audit import Audit
+    from closegap.settings import Settings
+    from closegap.store import connect
+    from closegap.tokens import Tokens
+
+    chosen = settings or Settings.load()
+    client = connect(chosen)
+    return Access(Tokens(client, chosen.namespace), Audit(client, chosen.namespace))
+
+
+def note(action: str, project: str, target: str) -> None:
+    """Write what a command has changed into the audit stream. Raises StoreUnavailable, SettingsError."""
+    open_access().audit.record(actor(), action, project, target)
+
+
+def note_jobs(action: str, jobs: Sequence[Job]) -> None:
+    """The same of jobs: one entry for all of them."""
+    open_access().audit.record_jobs(actor(), action, jobs)
 
 
 def open_artifacts(settings: Settings | None = None) -> ArtifactStore:

@@ -23,7 +23,7 @@ def history(events: Sequence[Event]) -> list[dict[str, Any]]:
     return [
         {"time": event.time.isoformat(), "type": event.type} | event.data
         for event in events
-        if event.type in ("state", "cancel", "end")
+        if event.type in ("state", "wish", "change", "end")
     ]
 
 
@@ -51,8 +51,11 @@ def move_text(move: dict[str, Any]) -> str:
     """One line of the history."""
     time = str(move["time"])[:19].replace("T", " ")
     by = f"  [{move['actor']}]" if move.get("actor") else ""
-    if move["type"] == "cancel":
-        return f"{time}  cancel asked for{by}"
+    if move["type"] == "wish":
+        return f"{time}  asked to become {move['to']}: {move['reason']}{by}"
+    if move["type"] == "change":
+        labels = ", ".join(f"{name}={value}" for name, value in move["labels"].items())
+        return f"{time}  changed: priority {move['priority']}, labels {labels or 'none'}{by}"
     before = f"{move['from']} → " if move.get("from") else ""
     reason = f": {move['reason']}" if move.get("reason") else ""
     return f"{time}  {before}{move.get('to', '')}{reason}{by}"
@@ -64,9 +67,12 @@ def _head(job: Job, position: Position) -> Table:
     table.add_column(overflow="fold")
     table.add_row("job", f"{job.id}  {escape(job.name)}")
     table.add_row("kind", job.kind)
+    table.add_row("project", escape(job.project))
+    if job.labels:
+        table.add_row("labels", escape(" ".join(f"{name}={value}" for name, value in job.labels.items())))
     table.add_row("state", f"{words.state(job.state)}  {escape(job.reason)}")
-    if not job.state.terminal and position.reason and job.state in ("blocked", "queued"):
-        place = "" if position.place is None else f"#{position.place} in the line; "
+    if not job.state.terminal and position.reason and job.state in ("blocked", "queued", "paused"):
+        place = "" if position.place is None else f"#{position.place} of all that wait; "
         table.add_row("waits", escape(f"{place}{position.reason}"))
         table.add_row("until", escape(position.unblocked_by))
     table.add_row("priority", str(job.priority))

@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
 def of_states(states: list[str]) -> ExitCode:
     """One code for several jobs: unfinished before failed before cancelled before succeeded."""
     for code, names in (
-        (ExitCode.NOT_FINISHED, {"blocked", "queued", "claimed", "running"}),
+        (ExitCode.NOT_FINISHED, {"blocked", "queued", "claimed", "running", "paused"}),
         (ExitCode.FAILED, {"failed"}),
         (ExitCode.CANCELLED, {"cancelled"}),
     ):

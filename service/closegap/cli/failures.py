@@ -22,6 +22,7 @@ from closegap.errors import (
     SpecError,
     StorageError,
     StoreUnavailable,
+    TokenError,
 )
 from closegap_core.errors import ConfigError, CoreError, DataError, EncodeError
 
@@ -35,6 +36,7 @@ CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (WrongOptions, ExitCode.USAGE),
     (SettingsError, ExitCode.USAGE),
     (Refused, ExitCode.USAGE),
+    (TokenError, ExitCode.USAGE),
     (Conflict, ExitCode.USAGE),
     (DataError, ExitCode.USAGE),
     (ConfigError, ExitCode.USAGE),

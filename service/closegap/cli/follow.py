@@ -44,7 +44,7 @@ class Watched:
     def _note(self) -> str:
         if self.job.error is not None and self.job.state != "succeeded":
             return self.job.error.message.partition("\n")[0]
-        if self.job.state in ("blocked", "queued", "cancelled"):
+        if self.job.state in ("blocked", "queued", "paused", "cancelled"):
             return self.job.reason
         # Until an attempt says something: that it starts.
         return self.note or (

@@ -1,22 +1,24 @@
-"""What is asked of existing jobs: `ps`, `show`, `wait`, `cancel`, `retry`."""
+"""What is asked about existing jobs: `ps`, `show`, `wait`."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from closegap.cli import comparison, output, words
+from closegap.cli import comparison, filters, output, words
 from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import actor, open_queue
+from closegap.cli.connection import open_queue
 from closegap.cli.errors import UsageError
 from closegap.cli.exits import ExitCode, of_states
 
 if TYPE_CHECKING:
     from closegap.job import Job
     from closegap.queue import Queue
+    from closegap.selector import Selector
 
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="Id of a job, an unambiguous beginning of it, or its name.")
@@ -24,28 +26,30 @@ JobId = Annotated[
 JobIds = Annotated[
     list[str], typer.Argument(metavar="JOB...", help="Ids, unambiguous beginnings of them, or names.")
 ]
-_STATES = ("blocked", "queued", "claimed", "running", "succeeded", "failed", "cancelled")
+_WAITING = ("blocked", "queued", "paused")
 
 
 def ps(
-    state: Annotated[str | None, typer.Option(help=f"Only jobs in this state: {', '.join(_STATES)}.")] = None,
+    state: filters.States = None,
+    kind: filters.Kinds = None,
+    project: filters.Projects = None,
+    label: filters.Labels = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 30,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Redraw until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between drawings under --watch.")] = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """The jobs, newest first: state, progress, rate, time left, and why one waits. --watch --json: JSON lines."""
-    if state is not None and state not in _STATES:
-        raise UsageError(f"--state {state}: accepted is one of {', '.join(_STATES)}")
+    meant = filters.selector(state, kind, project, label)
     queue = open_queue()
     if watch:
-        _watch(queue, state, limit, every, as_json)
+        _watch(queue, meant, limit, every, as_json)
     elif as_json:
-        output.document(_listing(queue, state, limit))
+        output.document(_listing(queue, meant, limit))
     else:
         from closegap.cli.tables import jobs_table
 
-        jobs = _page(queue, state, limit)
+        jobs = queue.jobs(meant, limit).jobs
         output.data().print(jobs_table(queue, jobs) if jobs else "no jobs")
 
 
@@ -58,7 +62,7 @@ def show(job: JobId, as_json: AsJson = False) -> None:
     found = queue.get(job)
     events = list(recorded(queue, found.id))
     if as_json:
-        output.document(_record(queue, found) | {"history": history(events)})
+        output.document(_records(queue, [found])[0] | {"history": history(events)})
         return
     render(output.data(), found, queue.position(found.id), history(events))
     if found.kind == "compare" and found.state == "succeeded":
@@ -83,41 +87,13 @@ def wait(
     queue = open_queue()
     ended = follow(queue, [queue.get(job) for job in jobs], board(quiet=as_json), seconds)
     if as_json:
-        output.document({"jobs": [_plain(job) for job in ended]})
+        output.document({"jobs": [plain(job) for job in ended]})
     else:
         for job in ended:
             output.line(f"{job.id}  {job.state}")
             if job.error is not None and job.state == "failed":
                 output.say(f"[red]{job.name or job.id}[/]: {words.plain(job.error.message)}")
     return of_states([job.state for job in ended])
-
-
-def cancel(jobs: JobIds, as_json: AsJson = False) -> None:
-    """Cancel jobs: a waiting one at once, a running one at its next checkpoint. Jobs that need them do not run."""
-    queue = open_queue()
-    ids = [queue.get(job).id for job in jobs]  # all are known before the first is cancelled
-    after = [queue.cancel(job, actor=actor()) for job in ids]
-    if as_json:
-        output.document({"jobs": [_plain(job) for job in after]})
-        return
-    for job in after:
-        output.line(f"{job.id}  {job.state if job.state.terminal else 'cancelling'}")
-    running = [job.id for job in after if not job.state.terminal]
-    if running:
-        output.next_commands([(f"closegap wait {' '.join(running)}", "until the checkpoint is written")])
-
-
-def retry(job: JobId, as_json: AsJson = False) -> None:
-    """Run a failed or cancelled job again, as a new job that goes on from its checkpoints; also what needed it."""
-    queue = open_queue()
-    made = queue.retry(job, actor=actor())
-    if as_json:
-        output.document({"jobs": [_plain(item) for item in made]})
-        return
-    for item in made:
-        output.line(item.id)
-    ids = " ".join(item.id for item in made)
-    output.next_commands([(f"closegap wait {ids}", "follow"), ("closegap ps", "the queue")])
 
 
 def register(app: typer.Typer) -> None:
@@ -127,14 +103,13 @@ def register(app: typer.Typer) -> None:
         "closegap ps",
         "closegap ps --watch",
         "closegap ps --state running --json",
+        "closegap ps --project vision --kind train --label team=a",
     )  # fmt: skip
     add(app, "show", show, "closegap show mnist-iterative", "closegap show 7f3a --json")
     add(app, "wait", wait, "closegap wait mnist-iterative", "closegap wait 7f3a 9b20 --timeout 30m")
-    add(app, "cancel", cancel, "closegap cancel mnist-iterative", "closegap cancel 7f3a 9b20")
-    add(app, "retry", retry, "closegap retry mnist-iterative")
 
 
-def _watch(queue: Queue, state: str | None, limit: int, every: float, as_json: bool) -> None:
+def _watch(queue: Queue, meant: Selector, limit: int, every: float, as_json: bool) -> None:
     """Redraw until Ctrl-C, which is how one leaves it: exit code 0."""
     from rich.live import Live
 
@@ -143,38 +118,30 @@ def _watch(queue: Queue, state: str | None, limit: int, every: float, as_json: b
     try:
         if as_json:
             while True:
-                output.json_line(_listing(queue, state, limit))
+                output.json_line(_listing(queue, meant, limit))
                 time.sleep(every)
         with Live(console=output.data(), auto_refresh=False) as live:
             while True:
-                live.update(jobs_table(queue, _page(queue, state, limit)), refresh=True)
+                live.update(jobs_table(queue, queue.jobs(meant, limit).jobs), refresh=True)
                 time.sleep(every)
     except KeyboardInterrupt:
         return
 
 
-def _page(queue: Queue, state: str | None, limit: int) -> list[Job]:
-    from closegap.job import State
-
-    return queue.jobs(State(state) if state else None, limit).jobs
+def _listing(queue: Queue, meant: Selector, limit: int) -> dict[str, Any]:
+    return {"jobs": _records(queue, queue.jobs(meant, limit).jobs)}
 
 
-def _listing(queue: Queue, state: str | None, limit: int) -> dict[str, Any]:
-    return {"jobs": [_record(queue, job) for job in _page(queue, state, limit)]}
-
-
-def _plain(job: Job) -> dict[str, Any]:
+def plain(job: Job) -> dict[str, Any]:
+    """The record of a job as JSON values."""
     return job.model_dump(mode="json")
 
 
-def _record(queue: Queue, job: Job) -> dict[str, Any]:
-    """The job's record and its place in the line."""
-    if job.state not in ("blocked", "queued"):
-        return _plain(job) | {"position": None}
-    place = queue.position(job.id)
-    return _plain(job) | {
-        "position": {"place": place.place, "reason": place.reason, "unblocked_by": place.unblocked_by}
-    }
+def _records(queue: Queue, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Records, and where those that wait stand."""
+    waiting = [job for job in jobs if job.state in _WAITING]
+    places = {job.id: place._asdict() for job, place in zip(waiting, queue.positions(waiting), strict=True)}
+    return [plain(job) | {"position": places.get(job.id)} for job in jobs]
 
 
 def _next(job: Job) -> list[tuple[str, str]]:
@@ -183,6 +150,8 @@ def _next(job: Job) -> list[tuple[str, str]]:
         return [(f"closegap show {job.retried_as}", "the job that runs it again"), logs]
     if job.state in ("failed", "cancelled"):
         return [(f"closegap retry {job.id}", "run it again from its last checkpoint"), logs]
+    if job.state == "paused":
+        return [(f"closegap resume {job.id}", "let it wait for a worker again"), logs]
     if not job.state.terminal:
         return [
             (f"closegap wait {job.id}", "follow it"),

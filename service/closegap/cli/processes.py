@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,7 +22,7 @@ _TIED = (sys.executable, "-I", "-S", str(Path(launcher.__file__)))
 
 @final
 class Child:
-    """A running `python -m closegap_workers …`. Made by the main thread: the kernel watches that thread."""
+    """A running `python -m …`, of the workers unless said. Made by the main thread: the kernel watches that thread."""
 
     def __init__(
         self,
@@ -30,16 +30,23 @@ class Child:
         environment: Mapping[str, str],
         log: IO[bytes] | None = None,
         order: str | None = None,
+        module: str = "closegap_workers",
+        descriptors: Sequence[int] = (),
     ) -> None:
-        """`log` takes what it writes; with an `order`, given on its stdin, stdout is kept for `lines`."""
-        require_workers()
+        """`log` takes what it writes; with an `order`, given on its stdin, stdout is kept for `lines`.
+
+        `descriptors` stay open in it, under their numbers.
+        """
+        if module == "closegap_workers":
+            require_workers()
         self._name = arguments[0]
         self.process: subprocess.Popen[bytes] = subprocess.Popen(
-            [*_TIED, str(os.getpid()), sys.executable, "-m", "closegap_workers", *arguments],
+            [*_TIED, str(os.getpid()), sys.executable, "-m", module, *arguments],
             stdin=subprocess.DEVNULL if order is None else subprocess.PIPE,
             stdout=log if order is None else subprocess.PIPE,
             stderr=log,
             env=dict(environment),
+            pass_fds=descriptors,
             start_new_session=True,  # Ctrl-C reaches the command alone, which then stops its children in order
         )
         if order is not None and self.process.stdin is not None:
@@ -53,6 +60,10 @@ class Child:
         """What it says, line by line, until it ends."""
         for line in self.process.stdout or ():
             yield line.decode()
+
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self.process.poll() is not None
 
     def check(self) -> None:
         """Raises ProcessFailed when the process has ended."""

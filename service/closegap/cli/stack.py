@@ -12,6 +12,7 @@ from closegap.cli import output
 from closegap.cli.connection import open_queue
 from closegap.cli.errors import ProcessFailed
 from closegap.cli.processes import Child, interruptible, require_workers
+from closegap.cli.serving import Api, served
 
 if TYPE_CHECKING:
     from closegap.embedded import EmbeddedStore
@@ -30,11 +31,14 @@ class Stack:
     queue: Queue
     worker: Child
     store: EmbeddedStore | None
+    api: Api | None = None
 
     def check(self) -> None:
-        """Start the embedded store again if it was killed: its jobs are on the disk. Raises ProcessFailed
-        when the worker has ended."""
+        """Start the embedded store again if it was killed: its jobs are on the disk; and the API. Raises
+        ProcessFailed when the worker has ended."""
         self.worker.check()
+        if self.api is not None:
+            self.api.check()
         if self.store is not None and not self.store.running():
             output.say("[yellow]the store has ended by itself and is started again[/]")
             self.store.start()
@@ -51,9 +55,9 @@ class Stack:
 
 @contextmanager
 def running(
-    settings: Settings, environment: Mapping[str, str], log: IO[bytes] | None = None
+    settings: Settings, environment: Mapping[str, str], log: IO[bytes] | None = None, serve: bool = False
 ) -> Iterator[Stack]:
-    """Store (the embedded one unless the settings name another) and worker, for as long as the block lasts.
+    """Store (the embedded one unless the settings name another), worker, and the API where `serve`.
 
     Ctrl-C and SIGTERM raise KeyboardInterrupt inside; on the way out the worker drains, then the store stops;
     a further Ctrl-C stops hard. Raises StoreUnavailable, ProcessFailed.
@@ -69,4 +73,5 @@ def running(
         queue = open_queue(settings)
         worker = Child(["worker"], environment, log)
         stack.callback(worker.stop, settings.grace_seconds + _STOP_MARGIN_SECONDS)
-        yield Stack(queue, worker, store)
+        api = stack.enter_context(served(settings, environment, log)) if serve else None
+        yield Stack(queue, worker, store, api)

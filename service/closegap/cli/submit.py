@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from closegap.cli import comparison, output, specfile
+from closegap.cli import comparison, filters, output, specfile
 from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
 from closegap.cli.exits import ExitCode, of_states
@@ -50,6 +50,11 @@ def submit(
     priority: Annotated[
         int | None, typer.Option(min=0, max=100, help="Of every job; higher runs first.")
     ] = None,
+    project: Annotated[str, typer.Option(help="Project that the jobs belong to.")] = "default",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY=VALUE", help="Label of every job. Repeatable."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the jobs until they are over.")] = False,
     skip_data_check: SkipData = False,
     as_json: AsJson = False,
@@ -58,11 +63,10 @@ def submit(
     from closegap.cli.connection import actor, open_queue
     from closegap.cli.follow import follow
 
-    specs = checked(specfile.read(source, overrides, scale), skip_data_check)
-    if priority is not None:
-        specs = [spec.model_copy(update={"priority": priority}) for spec in specs]
+    file = specfile.read(source, overrides, scale)
+    specs = [_changed(spec, priority, label or []) for spec in checked(file, skip_data_check)]
     queue = open_queue()
-    jobs = queue.submit(specs, key=key, actor=actor())
+    jobs = queue.submit(specs, key=key, actor=actor(), project=project)
     if not as_json:
         for job in jobs:
             output.line(job.id)
@@ -133,6 +137,7 @@ def register(app: typer.Typer) -> None:
         "closegap submit train.yaml --wait --set training.epochs=10",
         "closegap submit pipeline.yaml --set train:inference.iterations=3 --key night-7",
         "closegap submit examples/paper/fig7a.yaml --scale small --wait",
+        "closegap submit train.yaml --project vision --label night=7 --priority 80",
         "closegap example train | closegap submit -",
     )  # fmt: skip
     add(
@@ -142,6 +147,17 @@ def register(app: typer.Typer) -> None:
     )  # fmt: skip
     add(app, "schema", schema, "closegap schema train", "closegap schema sweep --json")
     add(app, "example", example, "closegap example train", "closegap example sweep")
+
+
+def _changed(spec: Spec, priority: int | None, labels: list[str]) -> Spec:
+    """The spec with what options say of every job; read again, so that it is checked."""
+    from closegap import spec as specs
+
+    if priority is None and not labels:
+        return spec
+    value = specs.dump(spec)
+    value["labels"] |= dict(filters.label(text) for text in labels)
+    return specs.load(value | ({} if priority is None else {"priority": priority}))
 
 
 def _shown(spec: Spec) -> dict[str, Any]:

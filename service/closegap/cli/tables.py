@@ -14,24 +14,28 @@ from closegap.cli.board import bar, percent, remaining
 from closegap.cli.follow import Watched
 
 if TYPE_CHECKING:
-    from closegap.job import Job
+    from closegap.job import Job, Position
     from closegap.queue import Queue
 
 
 def jobs_table(queue: Queue, jobs: Sequence[Job]) -> Table:
-    """One line a job."""
+    """One line a job; the project too, where there are several."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("ID", "NAME", "KIND", "STATE", "PROGRESS"):
+    several = len({job.project for job in jobs}) > 1
+    for name in ("ID", *(["PROJECT"] if several else []), "NAME", "KIND", "STATE", "PROGRESS"):
         table.add_column(name, no_wrap=True)
     for name in ("", "RATE", "AGE"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("WHY", overflow="fold")
+    waiting = [job for job in jobs if job.state in ("blocked", "queued", "paused")]
+    places = dict(zip((job.id for job in waiting), queue.positions(waiting), strict=True))
     now = datetime.now(UTC)
     for job in jobs:
         row = Watched(job).row()
         running = job.state == "running"
         table.add_row(
             job.id,
+            *([job.project] if several else []),
             escape(job.name),
             job.kind,
             words.state(job.state),
@@ -39,19 +43,18 @@ def jobs_table(queue: Queue, jobs: Sequence[Job]) -> Table:
             percent(row) if running else "",
             f"{words.rate(row.rate, row.unit)} {remaining(row)}".strip() if running else "",
             words.duration((now - job.created).total_seconds()),
-            escape(why(queue, job)),
+            escape(why(job, places.get(job.id))),
         )
     return table
 
 
-def why(queue: Queue, job: Job) -> str:
-    """Why a job is where it is: the place in the line of a waiting one, the error of a failed one."""
-    if job.state in ("blocked", "queued"):
-        place = queue.position(job.id)
-        number = "" if place.place is None else f"#{place.place}: "
-        return f"{number}{place.reason}"
-    if job.state == "running" and job.wish is not None:
-        return f"cancelling, asked by {job.wish}"
+def why(job: Job, position: Position | None) -> str:
+    """Why a job is where it is: the place and reason of a waiting one, the error of a failed one."""
+    if position is not None:
+        number = "" if position.place is None else f"#{position.place}: "
+        return f"{number}{position.reason}"
+    if job.state in ("claimed", "running") and job.wish is not None:
+        return f"{words.STOPPING[job.wish.to]}, asked by {job.wish.actor}"
     if job.state == "failed" and job.error is not None:
         return job.error.message.partition("\n")[0]
     return job.reason if job.state == "cancelled" else ""

@@ -15,20 +15,24 @@ _LOOK_SECONDS = 0.5
 
 
 def up(as_json: AsJsonLines = False) -> ExitCode:
-    """Start store, Ray and a worker here, in the foreground. Ctrl-C drains and stops them; twice stops hard.
+    """Start store, Ray, a worker and the HTTP API here, in the foreground, until Ctrl-C; twice stops hard.
 
     CLOSEGAP_REDIS_URL and RAY_ADDRESS name a store and a cluster of your own instead of the embedded ones.
     """
     from closegap.cli.stack import running
+    from closegap.local_token import file_of
     from closegap.settings import Settings, environment
 
     settings = Settings.load()
     try:
-        with running(settings, environment()) as stack:
+        with running(settings, environment(), serve=True) as stack:
             _say_where(settings.home, settings.storage, settings.redis_url is None, settings.ray_address)
             stack.ready()
+            assert stack.api is not None  # serve=True
             if as_json:
-                output.json_line({"ready": True, "home": str(settings.home), "storage": settings.storage})
+                facts = {"home": str(settings.home), "storage": settings.storage, "url": stack.api.url}
+                output.json_line({"ready": True, **facts, "token_file": str(file_of(settings.home))})
+            output.say(f"api      {stack.api.url}, token in {escape(str(file_of(settings.home)))}")
             output.say("[green]ready[/]  (Ctrl-C stops)")
             _say_next()
             try:

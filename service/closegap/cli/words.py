@@ -9,10 +9,13 @@ STYLES = {
     "queued": "yellow",
     "claimed": "cyan",
     "running": "cyan",
+    "paused": "blue",
     "succeeded": "green",
     "failed": "red",
     "cancelled": "magenta",
 }
+STOPPING = {"cancelled": "cancelling", "paused": "pausing", "queued": "giving its worker up"}
+"""A job that still runs, by what it is asked to become."""
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 

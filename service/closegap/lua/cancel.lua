@@ -1,18 +1,20 @@
--- Cancel a job that waits, at once; wish that one that runs be cancelled. A job that is over stays as it is.
+-- Cancel jobs that wait, at once; wish that those that run be cancelled. A job that is over stays as it is.
 -- KEYS[1] root
--- ARGV[1] id  ARGV[2] actor
+-- ARGV[1] actor  ARGV[2...] ids
 -- -> {ok} | missing
-local id, actor = ARGV[1], ARGV[2]
-local state = get(id, 'state')
-if not state then return {'missing', 'there is no job ' .. id} end
-if state == 'blocked' or state == 'queued' then
-  redis.call('ZREM', key('queue'), id)
-  redis.call('ZREM', key('delayed'), id)
-  redis.call('HDEL', key('job', id), 'not_before')
-  move(id, 'cancelled', 'cancelled by ' .. actor, actor)
-  settle(id)
-elseif not terminal(state) and not get(id, 'wish') then
-  set(id, 'wish', actor)
-  event(id, 'cancel', cjson.encode({actor = actor}))
+local actor = ARGV[1]
+for index = 2, #ARGV do
+  if not get(ARGV[index], 'state') then return {'missing', 'there is no job ' .. ARGV[index]} end
+end
+for index = 2, #ARGV do
+  local id = ARGV[index]
+  local state = get(id, 'state')
+  if state == 'claimed' or state == 'running' then
+    wish(id, 'cancelled', actor, 'cancelled by ' .. actor)
+  elseif not terminal(state) then
+    leave(id)
+    move(id, 'cancelled', 'cancelled by ' .. actor, actor)
+    settle(id)
+  end
 end
 return {'ok'}

@@ -8,7 +8,7 @@ if get(id, 'closed') == 'fail:' .. ARGV[3] then return {'ok'} end
 local stranger = refuse_stranger(id, ARGV[2], ARGV[3])
 if stranger then return stranger end
 local owner = get(id, 'owner')
-drop_lease(id, 'fail', ARGV[3])
+local wished = drop_lease(id, 'fail', ARGV[3])
 if ARGV[6] ~= '' then set(id, 'error', ARGV[6]) end
-again_or_over(id, ARGV[4], ARGV[5], owner, tonumber(ARGV[7]), tonumber(ARGV[8]))
+again_or_over(id, wished, ARGV[4], ARGV[5], owner, tonumber(ARGV[7]), tonumber(ARGV[8]))
 return {'ok'}

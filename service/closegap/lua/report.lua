@@ -9,12 +9,14 @@ local stranger = refuse_stranger(id, ARGV[2], ARGV[3])
 if stranger then return stranger end
 if get(id, 'batch') == ARGV[4] then return {'ok'} end
 set(id, 'batch', ARGV[4])
-for index = 7, #ARGV, 2 do event(id, ARGV[index], ARGV[index + 1]) end
+for index = 7, #ARGV, 2 do
+  redis.call('XADD', key('events', id), '*', 'type', ARGV[index], 'time', whole(NOW), 'data', ARGV[index + 1])
+end
 if ARGV[6] ~= '' then set(id, 'progress', ARGV[6], 'progress_at', whole(NOW)) end
 
 -- Only the talk is bounded. States and epochs are few, and they are the job's history: a plain MAXLEN would drop them.
 -- `swept` is where the last sweep ended, so that each entry is looked at once.
-local keep = {state = true, ['end'] = true, cancel = true, epoch = true, metric = true}
+local keep = {state = true, ['end'] = true, wish = true, change = true, epoch = true, metric = true}
 local excess = redis.call('XLEN', key('events', id)) - ARGV[5]
 if excess > 0 then
   local from = get(id, 'swept')

@@ -1,7 +1,7 @@
 -- The attempt's process runs: claimed -> running.
 -- KEYS[1] root
 -- ARGV[1] id  ARGV[2] attempt  ARGV[3] token
--- -> {ok, who wishes it cancelled or ""} | lost | missing
+-- -> {ok, what its owner is asked to do (JSON) or ""} | lost | missing
 local stranger = refuse_stranger(ARGV[1], ARGV[2], ARGV[3])
 if stranger then return stranger end
 -- A second start by the owner is the first one whose answer was lost.

@@ -1,0 +1,32 @@
+"""`python -m closegap.api`: the API on a socket that the process which started this one listens at already."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+
+from closegap.api import journal
+from closegap.api.server import ready
+from closegap.errors import ServiceError
+from closegap.settings import Settings
+
+
+def main() -> int:
+    """Until SIGTERM or Ctrl-C; exit status."""
+    parser = argparse.ArgumentParser(prog="python -m closegap.api", description=__doc__)
+    parser.add_argument("--descriptor", type=int, required=True, help="number of the socket's descriptor")
+    place = socket.socket(fileno=parser.parse_args().descriptor)
+    journal.begin()
+    try:
+        ready(Settings.load(), auth=True).run(sockets=[place])
+    except ServiceError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

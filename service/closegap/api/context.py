@@ -1,0 +1,105 @@
+"""What every route works with: the parts of the service, opened once a process from the settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple, final
+
+import redis.asyncio
+from fastapi import Depends, Request
+
+from closegap.api.feed import Feed
+from closegap.api.limits import Places, Rate
+from closegap.api.measures import Measures
+from closegap.api.sessions import Encoders
+from closegap.artifacts import ArtifactStore
+from closegap.audit import Audit
+from closegap.census import Census
+from closegap.queue import Queue
+from closegap.registry import Registry
+from closegap.settings import Settings
+from closegap.store import connect, listener
+from closegap.tokens import Tokens
+
+PATIENCE = 1.0
+"""Seconds that a request waits for a store that is away, before it is answered with 503."""
+FAILURES_A_SECOND, FAILURES_AT_ONCE = 5.0, 50.0
+"""Of an address whose tokens are none."""
+
+
+@final
+class Limits(NamedTuple):
+    """What callers share."""
+
+    rate: Rate
+    failures: Rate
+    streams: Places
+    encodings: Places
+
+
+@final
+class Context(NamedTuple):
+    """The parts. Safe to share between threads; `feed` belongs to the event loop."""
+
+    settings: Settings
+    queue: Queue
+    census: Census
+    artifacts: ArtifactStore
+    tokens: Tokens
+    audit: Audit
+    feed: Feed
+    encoders: Encoders
+    limits: Limits
+    measures: Measures
+    client: redis.Redis
+    listener: redis.asyncio.Redis
+    auth: bool
+
+    def registry(self, project: str) -> Registry:
+        """Of one project."""
+        return Registry(self.artifacts, project)
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        await self.feed.close()
+        await self.listener.aclose()
+        self.client.close()
+
+
+def opened(settings: Settings, auth: bool = True) -> Context:
+    """Everything, the store having answered. Without `auth` whoever reaches the address may do everything.
+
+    Raises StoreUnavailable, SettingsError, StorageError.
+    """
+    client, listening = connect(settings, PATIENCE), listener(settings)
+    queue = Queue(client, settings.namespace, settings.backoff_seconds)
+    census = Census(client, settings.namespace)
+    limits = Limits(
+        Rate(settings.api_rate, 2 * settings.api_rate),
+        Rate(FAILURES_A_SECOND, FAILURES_AT_ONCE),
+        Places("event streams", in_all=1000, each=settings.api_streams, retry_seconds=5),
+        Places("encodings", in_all=2, each=2, retry_seconds=1),
+    )
+    return Context(
+        settings=settings,
+        queue=queue,
+        census=census,
+        artifacts=ArtifactStore(settings.storage),
+        tokens=Tokens(client, settings.namespace),
+        audit=Audit(client, settings.namespace),
+        feed=Feed(listening, settings.namespace),
+        encoders=Encoders(),
+        limits=limits,
+        measures=Measures(queue, census),
+        client=client,
+        listener=listening,
+        auth=auth,
+    )
+
+
+def _context(request: Request) -> Context:
+    found: Context = request.app.state.context
+    return found
+
+
+Ctx = Annotated[Context, Depends(_context)]
+"""How a route asks for the context."""

@@ -1,0 +1,247 @@
+"""What happens to a job, as it happens: server-sent events, the same as pages of JSON, and its log as text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Literal, final, get_args
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from closegap.api.context import Context, Ctx
+from closegap.api.documents import JobName, answers
+from closegap.api.identity import Caller, Viewer
+from closegap.job import Event, Job
+
+Class = Literal["state", "progress", "metric", "log", "end"]
+_CLASSES: dict[str, Class] = {
+    "state": "state",
+    "wish": "state",
+    "change": "state",
+    "progress": "progress",
+    "log": "log",
+    "end": "end",
+}
+"""Of each type of event; whatever else an attempt reports is a metric."""
+_HEADERS = {"X-Accel-Buffering": "no"}
+EventId = Annotated[str, Query(pattern=r"^\d{1,18}(-\d{1,18})?$", description="Only events after this one.")]
+router = APIRouter(tags=["events"])
+
+
+@final
+class Events(BaseModel):
+    """Some events, oldest first."""
+
+    events: list[Event]
+    next: str
+    """What to give as `after` for those that follow."""
+    over: bool
+    """Whether the job's last event is among these or before them."""
+
+
+EXAMPLE_EVENT = {
+    "id": "1795269785123-0",
+    "type": "state",
+    "time": "2026-11-21T14:03:05.123Z",
+    "data": {"from": "queued", "to": "claimed", "reason": "attempt 1", "actor": "node1-4711-9f2c"},
+}
+_SENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": [*get_args(Class)]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+"""One event of a stream."""
+
+
+@router.get(
+    "/v1/jobs/{job}/events",
+    response_model=None,
+    responses=answers(404, 409)
+    | {
+        200: {
+            "description": "A stream that ends with the job; as JSON, what there is after `after`.",
+            "content": {
+                "text/event-stream": {"schema": _SENT},
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Events"},
+                    "example": {"events": [EXAMPLE_EVENT], "next": EXAMPLE_EVENT["id"], "over": False},
+                },
+            },
+        },
+        204: {"description": "The job is over and nothing happened after that event: do not ask again."},
+    },
+)
+async def events(
+    job: JobName,
+    request: Request,
+    context: Ctx,
+    caller: Viewer,
+    after: EventId = "0",
+    types: Annotated[list[Class] | None, Query(alias="type", description="Only these; `end` always.")] = None,
+    wait: Annotated[
+        float, Query(ge=0, le=30, description="As JSON: seconds to wait for a first event.")
+    ] = 0.0,
+    accept: Annotated[str, Header(max_length=500)] = "",
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}(-\d{1,18})?$")] = None,
+) -> Response:
+    """Everything that happens to a job. A client that comes back names the last event it saw."""
+    found = await run_in_threadpool(context.queue.get, job, caller.projects)
+    start = last_event_id or after
+    if "application/json" in accept and "text/event-stream" not in accept:
+        return await _page(context, found, start, wait, types)
+    if found.state.terminal and not await context.feed.recorded(found.id, start, 1):
+        return Response(status_code=204)
+    source = _sent(context, caller, found, start, frozenset(types or ()))
+    return _stream(context, caller, source, "text/event-stream")
+
+
+@router.get(
+    "/v1/jobs/{job}/logs",
+    response_model=None,
+    responses=answers(404, 409)
+    | {
+        200: {
+            "description": "One line each.",
+            "content": {
+                "text/plain": {
+                    "schema": {"type": "string"},
+                    "example": "2026-11-21T14:03:05.123Z epoch 1 of 20\n",
+                }
+            },
+        }
+    },
+)
+async def logs(
+    job: JobName,
+    context: Ctx,
+    caller: Viewer,
+    tail: Annotated[
+        int | None, Query(ge=0, le=100_000, description="Only so many of the last lines.")
+    ] = None,
+    follow: Annotated[bool, Query(description="Go on until the job is over.")] = False,
+    after: EventId = "0",
+) -> Response:
+    """What the job's attempts have written, without control characters. Its oldest lines go when there are many."""
+    found = await run_in_threadpool(context.queue.get, job, caller.projects)
+    lines, last = await _lines(context, found.id, after)
+    kept = lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
+    if not follow or found.state.terminal:
+        return Response("".join(kept), media_type="text/plain; charset=utf-8")
+
+    async def written() -> AsyncIterator[bytes]:
+        yield "".join(kept).encode()
+        async for event in _watched(context, caller, found, last):
+            if event is not None and event.type == "log":
+                yield line(event).encode()
+
+    return _stream(context, caller, written(), "text/plain; charset=utf-8")
+
+
+def line(event: Event) -> str:
+    """A log event as a line: whatever moves a terminal's cursor or colours it is shown, not done."""
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(event.data.get("line", "")))
+    time = event.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{time} {text}\n"
+
+
+def class_of(event: Event) -> Class:
+    """By which name a browser listens for it."""
+    return _CLASSES.get(event.type, "metric")
+
+
+def sent(event: Event) -> bytes:
+    """As a server-sent event. JSON has no line breaks, so `data` is one line."""
+    data = event.model_dump_json()
+    return f"id: {event.id}\nevent: {class_of(event)}\ndata: {data}\n\n".encode()
+
+
+@final
+class _Stream(StreamingResponse):
+    """A stream that takes a place, which it gives back however it ends."""
+
+    def __init__(self, source: AsyncIterator[bytes], media_type: str, leave: Callable[[], None]) -> None:
+        super().__init__(source, media_type=media_type, headers=_HEADERS)
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+
+def _stream(context: Context, caller: Caller, source: AsyncIterator[bytes], media_type: str) -> _Stream:
+    """Raises Answer 429: too many streams."""
+    streams = context.limits.streams
+    streams.take(caller.key)
+    context.measures.streams.set(streams.taken)
+
+    def leave() -> None:
+        streams.leave(caller.key)
+        context.measures.streams.set(streams.taken)
+
+    return _Stream(source, media_type, leave)
+
+
+async def _sent(
+    context: Context, caller: Caller, job: Job, after: str, types: frozenset[Class]
+) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n"
+    async for event in _watched(context, caller, job, after):
+        if event is None:
+            yield b": beat\n\n"
+        elif not types or event.type == "end" or class_of(event) in types:
+            yield sent(event)
+
+
+async def _watched(context: Context, caller: Caller, job: Job, after: str) -> AsyncIterator[Event | None]:
+    """Until the end, or until the caller may no longer see it: a token that is revoked ends its streams, too.
+
+    Where the store goes away the stream ends as well: the client comes back with the last event it saw.
+    """
+    beat = context.settings.api_beat_seconds
+    looked = time.monotonic()
+    try:
+        async for event in context.feed.watch(job.id, after, beat):
+            if time.monotonic() - looked >= beat:
+                looked = time.monotonic()
+                if not await run_in_threadpool(_welcome, context, caller):
+                    return
+            yield event
+    except RedisError:
+        return
+
+
+def _welcome(context: Context, caller: Caller) -> bool:
+    return not caller.token or context.tokens.usable(caller.token)
+
+
+async def _page(
+    context: Context, job: Job, after: str, wait: float, types: list[Class] | None
+) -> JSONResponse:
+    found = await context.feed.recorded(job.id, after)
+    if not found and wait and not job.state.terminal:
+        async for event in context.feed.watch(job.id, after, wait):
+            found = [event] if event is not None else []
+            break
+    last = found[-1].id if found else after
+    over = any(event.type == "end" for event in found) or (job.state.terminal and not found)
+    chosen = [event for event in found if not types or event.type == "end" or class_of(event) in types]
+    return JSONResponse(Events(events=chosen, next=last, over=over).model_dump(mode="json"))
+
+
+async def _lines(context: Context, job: str, after: str) -> tuple[list[str], str]:
+    """Every line after an event, and the id of the last event that was looked at."""
+    lines: list[str] = []
+    while page := await context.feed.recorded(job, after):
+        lines += [line(event) for event in page if event.type == "log"]
+        after = page[-1].id
+    return lines, after

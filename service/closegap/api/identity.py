@@ -1,0 +1,140 @@
+"""Who asks, and whether they may: every route declares a role by `Viewer`, `Submitter` or `Admin`, once.
+
+What a caller may not see does not exist for them: reads are told the caller's projects and answer 404.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, final
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from closegap import references
+from closegap.api.context import Context, Ctx
+from closegap.api.problem import Answer
+from closegap.errors import NotFound
+from closegap.tokens import Role
+
+_BEARER = HTTPBearer(
+    auto_error=False, description="`Authorization: Bearer cg_…`; `closegap token create` makes one."
+)
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+
+
+@final
+@dataclass(frozen=True)
+class Caller:
+    """Who asks."""
+
+    token: str
+    """Id of the token; empty where the service runs without authentication."""
+    name: str
+    role: Role
+    projects: frozenset[str] | None
+    """None: all."""
+    expires: datetime | None
+    address: str
+    request_id: str
+
+    @property
+    def key(self) -> str:
+        """By what limits count."""
+        return self.token or self.address
+
+    @property
+    def actor(self) -> str:
+        """For the history of a job."""
+        return f"{self.name} (token {self.token})" if self.token else self.name
+
+    def sees(self, project: str) -> bool:
+        """Whether a project exists for this caller."""
+        return self.projects is None or project in self.projects
+
+    def see(self, project: str) -> str:
+        """The project. Raises NotFound where it does not exist for this caller."""
+        if not self.sees(project):
+            raise NotFound(f"there is no project `{project}`")
+        return project
+
+    def chosen(self, project: str | None) -> str:
+        """The project that is written to: the one asked for, or the only one there is for this caller."""
+        if project is not None:
+            return self.see(project)
+        if self.projects is None or references.DEFAULT_PROJECT in self.projects:
+            return references.DEFAULT_PROJECT
+        if len(self.projects) == 1:
+            return next(iter(self.projects))
+        known = ", ".join(sorted(self.projects))
+        raise Answer(422, "project_needed", f"say which project, by `?project=`: one of {known}")
+
+
+@final
+class Ask:
+    """The dependency that every route but the public ones has: a token, of at least this role."""
+
+    def __init__(self, role: Role, everywhere: bool = False) -> None:
+        """`everywhere`: only for tokens of all projects, because the answer is about all of them."""
+        self.role, self.everywhere = role, everywhere
+
+    def __call__(
+        self,
+        request: Request,
+        context: Ctx,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    ) -> Caller:
+        """Raises Answer 401, 403, 429."""
+        caller = _caller(request, context, credentials.credentials if credentials else None)
+        context.limits.rate.take(caller.key)
+        if not caller.role.covers(self.role):
+            raise Answer(403, "forbidden", f"this needs the role {self.role}; the token's is {caller.role}")
+        if self.everywhere and caller.projects is not None:
+            raise Answer(403, "forbidden", "this needs a token for all projects")
+        return caller
+
+
+Viewer = Annotated[Caller, Depends(Ask(Role.VIEWER))]
+Submitter = Annotated[Caller, Depends(Ask(Role.SUBMITTER))]
+Admin = Annotated[Caller, Depends(Ask(Role.ADMIN))]
+GlobalViewer = Annotated[Caller, Depends(Ask(Role.VIEWER, everywhere=True))]
+GlobalAdmin = Annotated[Caller, Depends(Ask(Role.ADMIN, everywhere=True))]
+
+
+def _caller(request: Request, context: Context, presented: str | None) -> Caller:
+    address = request.client.host if request.client else ""
+    request_id = request.scope.get("closegap.request_id", "")
+    if not context.auth:
+        _refuse_other_sites(request, context.settings.api_host)
+        return Caller("", "anyone", Role.ADMIN, None, None, address, request_id)
+    token = context.tokens.find(presented) if presented else None
+    if token is None:
+        context.limits.failures.take(address)
+        said = "the token is none, was revoked, or is over" if presented else "there is no token"
+        detail = f"{said}; accepted: `Authorization: Bearer cg_…`"
+        raise Answer(401, "unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="closegap"'})
+    return Caller(token.id, token.name, token.role, token.projects, token.expires, address, request_id)
+
+
+def _refuse_other_sites(request: Request, host: str) -> None:
+    """Without tokens a page of another site could use the browser of whoever runs the service; also by a name of its
+    own that it lets stand for 127.0.0.1. Raises Answer 403."""
+    named = request.headers.get("host", "")
+    name = named.rsplit(":", 1)[0] if not named.endswith("]") else named
+    origin = request.headers.get("origin")
+    rebound = loopback(host) and name.lower() not in _LOOPBACK_NAMES
+    foreign = origin is not None and origin.partition("://")[2] != named
+    if rebound or foreign or request.headers.get("sec-fetch-site") == "cross-site":
+        raise Answer(403, "forbidden", "without authentication, pages of other sites are refused")
+
+
+def loopback(host: str) -> bool:
+    """Whether an address can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

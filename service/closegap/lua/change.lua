@@ -1,0 +1,37 @@
+-- Change what of a record users may change, if it is at the version that they have seen.
+-- KEYS[1] root
+-- ARGV[1] actor  ARGV[2] id  ARGV[3] version or ""  ARGV[4] priority or ""  ARGV[5] labels (JSON; null removes) or ""
+-- -> {ok} | missing | changed | conflict
+local actor, id, expected = ARGV[1], ARGV[2], ARGV[3]
+local facts = redis.call('HMGET', key('job', id), 'state', 'version', 'priority', 'labels', 'seq')
+local state = facts[1]
+if not state then return {'missing', 'there is no job ' .. id} end
+if expected ~= '' and expected ~= facts[2] then
+  return {'changed', 'job ' .. id .. ' has changed meanwhile: it is at version ' .. facts[2] .. ', not ' .. expected}
+end
+local priority = ARGV[4] ~= '' and ARGV[4] ~= facts[3] and ARGV[4]
+if priority and terminal(state) then
+  return {'conflict', 'job ' .. id .. ' is over (' .. state .. '): its priority has no meaning any more'}
+end
+
+local labels, edited = cjson.decode(facts[4]), false
+for name, value in pairs(ARGV[5] ~= '' and cjson.decode(ARGV[5]) or {}) do
+  local fresh = value ~= cjson.null and value or nil
+  if labels[name] ~= fresh then
+    if labels[name] then redis.call('ZREM', key('in', 'label', name .. '=' .. labels[name]), id) end
+    if fresh then redis.call('ZADD', key('in', 'label', name .. '=' .. fresh), facts[5], id) end
+    labels[name], edited = fresh, true
+  end
+end
+if edited then set(id, 'labels', cjson.encode(labels)) end
+if priority then
+  set(id, 'priority', priority)
+  -- Who waits in a line stands elsewhere in it from now on.
+  if redis.call('ZSCORE', key('line', get(id, 'line')), id) then offer(id) end
+  if redis.call('ZREM', key('preemptible'), id) == 1 then expose(id) end
+end
+if edited or priority then
+  touch(id)
+  event(id, 'change', {actor = actor, priority = tonumber(get(id, 'priority')), labels = labels})
+end
+return {'ok'}

@@ -1,0 +1,284 @@
+"""The service itself: health, metrics, limits, request ids, errors, headers, other sites, the document."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from closegap.api.context import Context, opened
+from closegap.api.limits import Rate
+from closegap.api.problem import Answer
+from closegap.api.server import Server, listening
+from closegap.api.server import url as server_url
+from closegap.embedded import EmbeddedStore
+from closegap.settings import Settings
+from closegap.tokens import Role
+from tests.api.conftest import TRAIN, As
+
+
+class Served:
+    """A server of a context in a thread, for as long as a block lasts."""
+
+    def __init__(self, context: Context) -> None:
+        self.place = listening("127.0.0.1", 0)
+        self.server = Server(context)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.place]})
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.005)
+        return server_url(self.place)
+
+    def __exit__(self, *_: object) -> None:
+        self.server.should_exit = True
+        self.thread.join(30)
+        self.place.close()
+
+
+def test_health_needs_no_token_and_says_nothing(served: httpx.Client) -> None:
+    assert served.get("/healthz").json() == {"status": "ok"}
+    assert served.get("/readyz").json() == {"status": "ok"}
+
+
+def test_metrics_count_requests_by_route(by: As) -> None:
+    client = by("viewer")
+    client.get("/v1/jobs/nothing")
+    client.get("/v1/jobs/nothing-else")
+    client.get("/no/such/route")
+    text = client.get("/metrics").text
+    assert 'closegap_api_requests_total{method="GET",route="/v1/jobs/{job}",status="404"} 2.0' in text
+    assert "nothing" not in text
+    assert 'closegap_jobs{state="queued"} 0.0' in text
+    assert by("viewer", "some").get("/metrics").status_code == 403
+
+
+def test_what_is_not_there_is_a_problem_document(served: httpx.Client) -> None:
+    for method, path, status, code in (
+        ("GET", "/nothing", 404, "no_such_route"),
+        ("GET", "/v1/jobs/", 404, "no_such_route"),
+        ("PUT", "/v1/jobs", 405, "method_not_allowed"),
+        ("GET", "/docs", 404, "no_such_route"),
+        ("TRACE", "/v1/jobs", 405, "method_not_allowed"),
+    ):
+        answer = served.request(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), path
+        assert answer.json()["instance"] == path
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_request_ids_are_the_clients_where_they_are_plain(served: httpx.Client) -> None:
+    assert (
+        served.get("/healthz", headers={"X-Request-Id": "abc-1.2_3"}).headers["x-request-id"] == "abc-1.2_3"
+    )
+    for strange in ("a b", "<script>", "x" * 65, ""):
+        fresh = served.get("/healthz", headers={"X-Request-Id": strange}).headers["x-request-id"]
+        assert re.fullmatch("[0-9a-f]{16}", fresh)
+
+
+def test_a_fault_shows_nothing_of_itself(by: As, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("what is hidden")
+
+    monkeypatch.setattr("closegap.queue.Queue.workers", broken)
+    answer = by("viewer").get("/v1/workers")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "hidden" not in answer.text
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert by("viewer").get("/v1/whoami").status_code == 200
+
+
+def test_a_token_that_asks_too_often_is_told_when_to_come_back(settings: Settings) -> None:
+    with Served(opened(settings.model_copy(update={"api_rate": 2.0}))) as url:
+        tokens = opened(settings).tokens
+        one, two = (tokens.create(name, Role.VIEWER).secret for name in "ab")
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {one}"}) as client:
+            answers = [client.get("/v1/whoami") for _ in range(8)]
+            codes = [answer.status_code for answer in answers]
+            assert codes[:4] == [200] * 4
+            assert 429 in codes
+            assert answers[codes.index(429)].headers["retry-after"] == "1"
+            other = client.get("/v1/whoami", headers={"Authorization": f"Bearer {two}"})
+            assert other.status_code == 200
+
+
+def test_a_bucket_fills_with_time() -> None:
+    now = [0.0]
+    rate = Rate(10.0, 2.0, lambda: now[0])
+    rate.take("a")
+    rate.take("a")
+    with pytest.raises(Answer) as caught:
+        rate.take("a")
+    assert caught.value.status == 429
+    rate.take("b")
+    now[0] = 0.1
+    rate.take("a")
+    now[0] = 1000.0
+    rate.take("a")
+    rate.take("a")
+    with pytest.raises(Answer):
+        rate.take("a")
+
+
+def test_guessing_tokens_is_slowed(served: httpx.Client) -> None:
+    codes = [served.get("/v1/whoami", headers={"Authorization": "Bearer x"}).status_code for _ in range(70)]
+    assert set(codes) == {401, 429}
+    assert codes[:50] == [401] * 50
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[tuple[EmbeddedStore, Settings]]:
+    """A store that may be killed, and its settings."""
+    store = EmbeddedStore(tmp_path / "own")
+    store.start()
+    yield store, Settings.load(home=tmp_path / "own", api_beat_seconds=0.2)
+    store.stop()
+
+
+def test_the_store_goes_away_and_comes_back(own: tuple[EmbeddedStore, Settings]) -> None:
+    """503 with Retry-After meanwhile; streams end and can be taken up; the service needs no restart."""
+    store, settings = own
+    context = opened(settings)
+    secret = context.tokens.create("a", Role.ADMIN).secret
+    with Served(context) as url, httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as client:  # fmt: skip
+        job = client.post("/v1/jobs", json=TRAIN).json()["jobs"][0]["id"]
+        with client.stream("GET", f"/v1/jobs/{job}/events") as answer:
+            lines = answer.iter_lines()
+            last = next(line for line in lines if line.startswith("id: ")).removeprefix("id: ")
+            store.stop()
+            away = client.get("/v1/jobs")
+            assert (away.status_code, away.json()["code"]) == (503, "store_unavailable")
+            assert int(away.headers["retry-after"]) >= 1
+            assert str(settings.home) not in away.text
+            assert client.get("/readyz").status_code == 503
+            assert client.get("/healthz").status_code == 200
+            store.start()
+            deadline = time.monotonic() + 30
+            while client.get("/readyz").status_code != 200:
+                assert time.monotonic() < deadline
+            # The stream is one of those that lived through it, or it has ended: both lose nothing.
+            assert client.post(f"/v1/jobs/{job}:cancel").json()["state"] == "cancelled"
+        again = client.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": last}).text
+        assert [line for line in again.splitlines() if line.startswith("event")] == [
+            "event: state",
+            "event: end",
+        ]
+
+
+def test_without_authentication_pages_of_other_sites_are_refused(settings: Settings) -> None:
+    with Served(opened(settings, auth=False)) as url, httpx.Client(base_url=url) as client:
+        assert client.get("/v1/whoami").json()["role"] == "admin"
+        assert client.post("/v1/jobs", json=TRAIN).status_code == 202
+        port = url.rpartition(":")[2]
+        for headers in (
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Host": "evil.example"},
+            {"Host": f"evil.example:{port}"},
+            {"Sec-Fetch-Site": "cross-site"},
+        ):
+            answer = client.post("/v1/jobs", json=TRAIN, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), headers
+        own = {"Origin": url, "Host": f"127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"}
+        assert client.post("/v1/jobs", json=TRAIN, headers=own).status_code == 202
+        assert client.get("/v1/whoami", headers={"Host": f"localhost:{port}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\nzz",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET /v1/jobs/\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
+    ],
+)
+def test_what_is_hardly_http_is_answered_and_lived_through(
+    url: str, served: httpx.Client, sent: bytes
+) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as raw:
+        raw.sendall(sent)
+        raw.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := raw.recv(65536):
+            answer += part
+    assert not answer or answer.split()[1][:1] == b"4", answer[:200]
+    assert served.get("/healthz").status_code == 200
+
+
+def test_the_document_is_whole(served: httpx.Client) -> None:
+    document = served.get("/openapi.json").json()
+    assert document["openapi"] == "3.1.0"
+    text = json.dumps(document)
+    for name in set(re.findall(r'"#/components/schemas/([^"]+)"', text)):
+        assert name in document["components"]["schemas"], name
+    assert "HTTPValidationError" not in text
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            where = f"{method} {path}"
+            assert operation.get("description"), where
+            good = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+            contents = [content for answer in good for content in answer.get("content", {}).items()]
+            for media, content in contents:
+                assert "example" in content or media == "application/octet-stream" or len(contents) > 1, where
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    assert list(answer["content"]) == ["application/problem+json"], where
+            if path not in ("/healthz", "/readyz"):
+                assert operation["security"] == [{"HTTPBearer": []}], where
+
+
+def test_examples_of_the_document_are_valid(served: httpx.Client) -> None:
+    from jsonschema import Draft202012Validator
+
+    document = served.get("/openapi.json").json()
+    checked, wrong = 0, []
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            places = [answer.get("content", {}) for answer in operation["responses"].values()]
+            places.append(operation.get("requestBody", {}).get("content", {}))
+            for media in (media for place in places for media in place.values()):
+                if "example" in media and "schema" in media and media["schema"].get("type") != "string":
+                    schema = {**media["schema"], "components": document["components"]}
+                    errors = list(Draft202012Validator(schema).iter_errors(media["example"]))
+                    wrong += [f"{path}: {error.message}" for error in errors]
+                    checked += 1
+    assert not wrong
+    assert checked > 25
+
+
+def test_info_and_schemas(by: As) -> None:
+    client = by("viewer")
+    info = client.get("/v1/info").json()
+    assert info["limits"]["encode_rows"] == 4096
+    for kind in info["kinds"]:
+        found = client.get(f"/v1/schemas/{kind}").json()
+        assert found["json_schema"]["properties"]["kind"]["const"] == kind
+        parsed = client.post(
+            "/v1/jobs:validate", content=found["example"], headers={"content-type": "application/yaml"}
+        )
+        assert parsed.status_code == 200, parsed.text
+    assert client.get("/v1/schemas/nothing").status_code == 404
+
+
+def test_projects_have_limits(by: As) -> None:
+    admin = by("admin")
+    admin.post("/v1/jobs", json=TRAIN, params={"project": "vision"})
+    assert admin.put("/v1/projects/vision", json={"running": 2, "gpus": None}).json()["most_running"] == 2
+    [project] = by("viewer", "vision").get("/v1/projects").json()["projects"]
+    assert (project["name"], project["waiting"], project["most_running"]) == ("vision", 1, 2)
+    assert admin.put("/v1/projects/vision", json={"running": -1, "gpus": None}).status_code == 422
+    assert admin.put("/v1/projects/VISION", json={"running": 1, "gpus": None}).status_code == 404

@@ -1,0 +1,112 @@
+"""Work interrupted on purpose — paused, preempted, drained — goes on from its checkpoint, to the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from closegap import spec
+from closegap.artifacts import ArtifactStore
+from closegap.job import Job, State
+from closegap.queue import Queue
+from closegap.settings import Settings
+from tests.workers.working import Working, alive, fitted, training, until
+
+Start = Callable[..., Working]
+Submit = Callable[..., Job]
+Over = Callable[..., Job]
+Epochs = Callable[[Job], list[dict[str, Any]]]
+
+
+def weights(settings: Settings, job: Job) -> bytes:
+    """Of a trained model."""
+    return ArtifactStore(settings.storage).open(job.outputs["model"]).file("weights.safetensors").read_bytes()
+
+
+def test_a_paused_job_goes_on_from_its_checkpoint(
+    start: Start,
+    submit: Submit,
+    over: Over,
+    epochs: Epochs,
+    queue: Queue,
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    value = training(epochs=60)
+    job = submit(value)
+    worker = start()
+    until(lambda: len(epochs(job)) >= 3)
+    attempt = worker.attempt()
+    assert queue.pause(job.id, actor="ada").state is State.RUNNING
+    paused = until(lambda: (now := queue.get(job.id)).state is State.PAUSED and now, 10, "the pause")
+    assert (paused.reason, paused.retries_spent) == ("paused by ada", {})
+    assert not alive(attempt)
+    assert list((ArtifactStore(settings.storage).work(job.work) / "checkpoints").glob("step-*"))
+    done_before = len(epochs(job))
+    short = submit(training(epochs=1))
+    over(short, State.SUCCEEDED)  # the worker is free for others
+    assert queue.get(job.id).state is State.PAUSED
+    queue.resume(job.id)
+    done = over(job, State.SUCCEEDED)
+    assert done.attempt == 2
+    assert len(epochs(job)) <= 61, f"it began again after {done_before} epochs"
+    assert weights(settings, done) == fitted(value, tmp_path).weights
+
+
+def test_a_preempted_job_makes_way_and_goes_on_from_its_checkpoint(
+    start: Start,
+    submit: Submit,
+    over: Over,
+    epochs: Epochs,
+    queue: Queue,
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    value = training(epochs=80, preemptible=True, priority=10)
+    low = submit(value)
+    start()
+    until(lambda: len(epochs(low)) >= 3)
+    high = over(submit(training(epochs=2, priority=90)), State.SUCCEEDED)
+    back = queue.get(low.id)
+    assert not back.state.terminal
+    assert back.retries_spent == {"preempted": 1}
+    moves = [event.data["reason"] for event in queue.events(low.id) if event.type == "state"]
+    assert any(f"preempted by {high.id} (priority 90)" in reason for reason in moves)
+    done = over(low, State.SUCCEEDED)
+    assert done.attempt == 2
+    assert len(epochs(low)) <= 81
+    assert weights(settings, done) == fitted(value, tmp_path).weights
+
+
+def test_a_worker_that_is_drained_now_gives_its_job_to_another(
+    start: Start, submit: Submit, over: Over, epochs: Epochs, queue: Queue, settings: Settings
+) -> None:
+    job = submit(training(epochs=60))
+    first = start()
+    until(lambda: len(epochs(job)) >= 3)
+    [drained] = queue.workers()
+    queue.drain(drained.id, now=True, actor="ada")
+    back = until(lambda: (now := queue.get(job.id)).state is State.QUEUED and now, 10, "the job to come back")
+    assert f"worker {drained.id} was drained by ada" in back.reason
+    until(lambda: "drained by ada" in first.log.read_text(), 5, "the worker to hear of it")
+    assert first.process.poll() is None
+    start()
+    done = over(job, State.SUCCEEDED)
+    assert (done.attempt, done.retries_spent) == (2, {"preempted": 1})
+    owners = [event.data["actor"] for event in queue.events(job.id) if event.data.get("to") == "claimed"]
+    assert owners[0] == drained.id != owners[1]
+    queue.undrain(drained.id)
+    until(lambda: "undrained" in first.log.read_text(), 5, "the worker to hear of it")
+
+
+def test_the_id_of_the_request_is_in_the_attempts_log(
+    start: Start, over: Over, queue: Queue, settings: Settings
+) -> None:
+    [job] = queue.submit(
+        spec.parse({**training(1), "data": {"source": "no-such-data"}}), request_id="r-%s-17"
+    )
+    start("--until-idle")
+    over(job, State.FAILED)
+    log = ArtifactStore(settings.storage).work(job.work) / "logs" / "attempt-1.log"
+    assert f"[{job.id} attempt 1 r-%s-17]" in log.read_text()

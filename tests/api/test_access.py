@@ -142,7 +142,7 @@ def test_a_role_below_is_refused(app: FastAPI, by: As, there: dict[str, str]) ->
 
 
 def test_another_project_is_not_there(app: FastAPI, by: As, there: dict[str, str], context: Context) -> None:
-    """For an admin of project `ours`, what `theirs` has does not exist: 404, never 403, which would say that it does."""
+    """For an admin of project `ours`, what `theirs` has does not exist: 404, not 403, which would say that it does."""
     ours, theirs, everywhere = by("admin", "ours"), by("admin", "theirs"), by("admin")
     checked = 0
     for method, path, ask in calls(app, **there):

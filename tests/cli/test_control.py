@@ -37,7 +37,9 @@ def test_a_wrong_project_or_label_is_told(closegap: Command, train: str, options
 
 
 def test_ps_filters(closegap: Command, job: str, train: str) -> None:
+    assert "PROJECT" not in closegap("ps").out
     other = closegap("submit", train).out.strip()
+    assert "PROJECT" in closegap("ps").out
     closegap("cancel", other)
     for options, expected in (
         (("--project", "vision"), [job]),

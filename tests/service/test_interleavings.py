@@ -13,7 +13,7 @@ import redis
 
 from closegap import spec
 from closegap.errors import Conflict, LeaseLost
-from closegap.job import AGEING_SECONDS, Capacity, Claim, Failure, State
+from closegap.job import Capacity, Claim, Failure, State
 from closegap.queue import Queue
 from closegap.settings import Settings
 from closegap.store import connect
@@ -31,6 +31,8 @@ TRAIN = {
     "inference": "standard",
 }
 STEPS = 300
+AGEING = 0.01
+"""Seconds of waiting for a point of priority: within a test both count."""
 
 
 @final
@@ -170,7 +172,7 @@ class World:
                 and (project.most_running is None or project.running < project.most_running)
                 and (project.most_gpus is None or project.gpus + request["gpus"] <= project.most_gpus + 1e-9)
             ):
-                score = int(record["since"]) - int(record["priority"]) * AGEING_SECONDS * 1e6
+                score = int(record["since"]) - int(record["priority"]) * AGEING * 1e6
                 best.append((score, identifier))
         return min(best)[1] if best else None
 
@@ -179,6 +181,9 @@ class World:
         records = self.records()
         delayed, leases, preemptible, lines = self.members("delayed", "leases", "preemptible", "lines")
         in_line = [name for line in self.members(*(f"line:{line}" for line in lines)) for name in line]
+        for line in lines:
+            [(_, head)] = self.client.zrange(f"{self.root}:line:{line}", 0, 0, withscores=True)  # type: ignore[misc,str-unpack]
+            assert self.client.zscore(f"{self.root}:lines", line) == head
         states = dict(zip(State, self.members(*(f"in:state:{state}" for state in State)), strict=True))
         assert max(Counter([*in_line, *delayed, *leases]).values(), default=1) == 1, "a job is in two places"
         running: Counter[str] = Counter()
@@ -233,6 +238,7 @@ def test_any_interleaving_keeps_one_owner_the_limits_and_every_job(
     seed: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("closegap.queue.PREEMPTION_SECONDS", 0.001)
+    monkeypatch.setattr("closegap.scripts.AGEING_SECONDS", AGEING)
     client = connect(settings)
     world = World(Queue(client, settings.namespace, 0.005), client, settings.namespace, seed)
     steps = (world.submit, world.claim, world.claim, world.own, world.own, world.own, world.ask, world.manage)

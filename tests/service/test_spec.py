@@ -253,8 +253,8 @@ def test_one_wrong_field(change: dict[str, Any], told: str) -> None:
 
 def test_a_missing_field_is_named() -> None:
     assert _told({"kind": "evaluate"}) == [
-        "model: this field is required; accepted: a registered model (`name` or `name/3`), a digest (`sha256:…`), "
-        "or `${job.model}`"
+        "model: this field is required; accepted: a registered model (`name`, `name/3` or `name@alias`), a digest "
+        "(`sha256:…`), or `${job.model}`"
     ]
 
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def jobs_table(queue: Queue, jobs: Sequence[Job]) -> Table:
-    """One line a job."""
+    """One line a job; the project too, where there are several."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("ID", "NAME", "KIND", "STATE", "PROGRESS"):
+    several = len({job.project for job in jobs}) > 1
+    for name in ("ID", *(["PROJECT"] if several else []), "NAME", "KIND", "STATE", "PROGRESS"):
         table.add_column(name, no_wrap=True)
     for name in ("", "RATE", "AGE"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -34,6 +35,7 @@ def jobs_table(queue: Queue, jobs: Sequence[Job]) -> Table:
         running = job.state == "running"
         table.add_row(
             job.id,
+            *([job.project] if several else []),
             escape(job.name),
             job.kind,
             words.state(job.state),

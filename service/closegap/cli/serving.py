@@ -37,7 +37,8 @@ class Api:
 
     def answers(self) -> bool:
         """Whether it is ready for requests; its token is in its file then."""
-        connection = http.client.HTTPConnection(*self._place.getsockname()[:2], timeout=5.0)
+        host, port = self._place.getsockname()[:2]
+        connection = http.client.HTTPConnection(host, port, timeout=5.0)
         try:
             connection.request("GET", "/readyz", headers={"Host": "localhost"})
             return connection.getresponse().status == 200

@@ -1,6 +1,6 @@
 # Every verb of the project; people and CI use the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench up constraints clean
+.PHONY: help setup demo test fuzz check format bench up constraints clean
 SHELL := /bin/bash
 
 # One thread a process: two cores are shared by ranks, tests and the store, and spinning threads starve them.
@@ -18,6 +18,9 @@ demo: setup ## the main job on real images, end to end; results in ./demo (DEMO=
 
 test: setup ## all tests, in two processes (TESTS="tests/core -k elbo" narrows them)
 	$(ONE_THREAD) .venv/bin/python -m pytest -n 2 $(or $(TESTS),tests)
+
+fuzz: setup ## the HTTP API against 10,000 requests and 10,000 broken specs (FUZZ_CASES, FUZZ_SEED change that)
+	FUZZ_CASES=$(or $(FUZZ_CASES),10000) $(ONE_THREAD) .venv/bin/python -m pytest -q -s tests/api/test_fuzz.py
 
 check: setup ## format, lint, types, architecture tests; changes nothing
 	.venv/bin/python -m ruff format --check $(PYTHON_CODE)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from benchmarks.figure import Figure, Mark
 from benchmarks.queue import SPEC, percentile
-from closegap import local_token
+from closegap import local_token, spec
 from closegap.api.server import listening
 from closegap.job import Capacity
 from closegap.queue import Queue
@@ -26,6 +26,7 @@ RATE, REQUESTS = 100, 1000
 WATCHERS, EVENTS = 50, 100
 CONNECTIONS = 16
 SUBMIT_MARKS = {50: Mark("value", "<", 10.0), 99: Mark("value", "<", 50.0)}
+JOBS, LIST_MARK = 10_000, Mark("value", "<", 100.0)
 EVENT_MARK = Mark("value", "<", 250.0)
 
 
@@ -43,7 +44,7 @@ class Address(NamedTuple):
 
 
 def figures(requests: int = REQUESTS, events: int = EVENTS) -> Iterator[Figure]:
-    """Submit at 100 requests a second; from a report to the last watchers of an event; milliseconds of wall time."""
+    """Submits at 100 a second, a list among 10,000 jobs, an event to its last watchers: milliseconds of wall time."""
     with TemporaryDirectory(prefix="closegap-bench-") as place:
         settings = Settings.load(home=Path(place), api_rate=100_000.0)
         store = EmbeddedStore(settings.home)
@@ -57,6 +58,10 @@ def figures(requests: int = REQUESTS, events: int = EVENTS) -> Iterator[Figure]:
                     value = percentile(taken, percent)
                     name = f"HTTP submit at {RATE}/s, p{percent}"
                     yield Figure(name, value, "ms", floor, "one durable write", floor / value, mark)
+                _fill(settings)
+                value = percentile(asyncio.run(_listed(address)), 50)
+                name = f"HTTP list of 50 of {JOBS:,} jobs, p50"
+                yield Figure(name, value, "ms", floor, "one durable write", floor / value, LIST_MARK)
                 value = percentile(asyncio.run(_watched(settings, address, events)), 95)
                 name = f"HTTP event, {WATCHERS} watchers, p95"
                 yield Figure(name, value, "ms", floor, "one durable write", floor / value, EVENT_MARK)
@@ -117,6 +122,28 @@ async def _submitted(address: Address, requests: int) -> list[float]:
     while not idle.empty():
         _, writer = idle.get_nowait()
         writer.close()
+    return taken
+
+
+def _fill(settings: Settings) -> None:
+    """Many jobs wait."""
+    queue, specs = Queue(connect(settings), settings.namespace), spec.parse(SPEC)
+    for _ in range(JOBS // 1000):
+        queue.submit(specs * 1000)
+
+
+async def _listed(address: Address) -> list[float]:
+    """Milliseconds of a first page of the jobs that wait, with why each does."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
+    taken = []
+    for _ in range(50):
+        begin = time.perf_counter()
+        writer.write(address.request("GET", "/v1/jobs?state=queued&limit=50&waiting=true"))
+        status, _ = await _answer(reader)
+        if status != 200:
+            raise RuntimeError(f"a list was answered with {status}")
+        taken.append(1e3 * (time.perf_counter() - begin))
+    writer.close()
     return taken
 
 

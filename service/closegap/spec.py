@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
@@ -101,13 +103,19 @@ def schema(kind: str) -> dict[str, Any]:
     """JSON schema of a kind. Raises NotFound."""
     if kind not in SPECS:
         raise NotFound(f"`{kind}` is no kind of job{meant(kind, SPECS)}; accepted: {', '.join(SPECS)}")
-    return SPECS[kind].model_json_schema(by_alias=True)
+    return copy.deepcopy(_schema(kind))
 
 
 def example(kind: str) -> str:
     """A commented spec of a kind, ready to run. Raises NotFound."""
     schema(kind)
     return resources.files("closegap").joinpath("examples", f"{kind}.yaml").read_text(encoding="utf-8")
+
+
+@functools.cache
+def _schema(kind: str) -> dict[str, Any]:
+    """Made once: it takes longer than reading a spec does."""
+    return SPECS[kind].model_json_schema(by_alias=True)
 
 
 def _build(value: Any, base: Path) -> tuple[Spec | None, list[Problem]]:
@@ -126,7 +134,7 @@ def _build(value: Any, base: Path) -> tuple[Spec | None, list[Problem]]:
         spec = SPECS[kind].model_validate(value)
     except ValidationError as error:
         known = {item.path for item in problems}
-        found = describe(error, value, schema(kind), base)
+        found = describe(error, value, _schema(kind), base)
         return None, problems + [item for item in found if item.path not in known]
     if isinstance(spec, SweepSpec):
         grid = spec.search.algorithm == "grid"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,4 +103,7 @@ def by(url: str, secret: Callable[..., str]) -> Iterator[As]:
 def brief() -> None:
     """What the API says of a fault, without the values of every frame, as `closegap api` has it."""
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[structlog.processors.add_log_level, plain])
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, plain],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )

@@ -104,7 +104,7 @@ def test_each_route_asks_exactly_once_or_is_public(app: FastAPI) -> None:
         found = list(asks(route.dependant))
         assert len(found) == (0 if route.path in PUBLIC else 1), route.path
         if route.methods - {"GET", "HEAD"} and not route.path.endswith(
-            (":plan", ":validate", "/encode/{model}")
+            (":plan", ":validate", "/encode/{model}", "/session")
         ):
             assert found[0].role is not Role.VIEWER, f"{route.path} changes something"
 
@@ -142,7 +142,7 @@ def test_a_role_below_is_refused(app: FastAPI, by: As, there: dict[str, str]) ->
 
 
 def test_another_project_is_not_there(app: FastAPI, by: As, there: dict[str, str], context: Context) -> None:
-    """For an admin of project `ours`, what `theirs` has does not exist: 404, never 403, which would say that it does."""
+    """For an admin of project `ours`, what `theirs` has does not exist: 404, not 403, which would say that it does."""
     ours, theirs, everywhere = by("admin", "ours"), by("admin", "theirs"), by("admin")
     checked = 0
     for method, path, ask in calls(app, **there):
@@ -267,3 +267,44 @@ def test_the_store_has_no_secret(context: Context, settings: Any, secret: Callab
         assert hidden not in key
         if context.client.type(key) == "hash":
             assert hidden not in str(context.client.hgetall(key))
+
+
+def test_a_session_is_a_cookie_that_no_other_site_can_use(
+    served: httpx.Client, context: Context, secret: Callable[..., str]
+) -> None:
+    bearer = {"Authorization": f"Bearer {secret('submitter', 'ours')}"}
+    begun = served.post("/v1/session", headers=bearer)
+    assert begun.status_code == 204
+    said = begun.headers["set-cookie"].lower()
+    assert "httponly" in said
+    assert "samesite=strict" in said
+    assert "secure" not in said  # plain HTTP, on this machine only
+    me = served.get("/v1/whoami").json()  # the client keeps cookies
+    assert (me["role"], me["projects"]) == ("submitter", ["ours"])
+    page = {"X-Closegap-Page": "1"}
+    assert served.post("/v1/jobs", json=TRAIN).status_code == 403
+    for strange in (
+        {"Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ):
+        assert served.post("/v1/jobs", json=TRAIN, headers=page | strange).status_code == 403, strange
+        assert served.get("/v1/jobs", headers=strange).status_code == 403, strange
+    own = page | {"Origin": str(served.base_url).rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    assert served.post("/v1/jobs", json=TRAIN, headers=own).status_code == 202
+    kept = served.cookies["closegap_session"]
+    for key in context.client.scan_iter("*:session:*"):
+        assert kept not in key
+    context.tokens.revoke(me["token"])
+    assert served.get("/v1/whoami").status_code == 401
+
+
+def test_a_session_ends(served: httpx.Client, secret: Callable[..., str]) -> None:
+    served.post("/v1/session", headers={"Authorization": f"Bearer {secret('viewer')}"})
+    kept = dict(served.cookies)
+    assert served.delete("/v1/session", headers={"X-Closegap-Page": "1"}).status_code == 204
+    assert served.get("/v1/whoami").status_code == 401
+    served.cookies.update(kept)
+    assert served.get("/v1/whoami").status_code == 401
+    served.cookies.set("closegap_session", "x" * 43)
+    assert served.get("/v1/whoami").status_code == 401

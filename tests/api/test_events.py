@@ -232,7 +232,12 @@ def test_metrics_are_series(by: As, context: Context) -> None:
     client = by("submitter")
     job, lease = running(context, client)
     reported = [
-        {"type": "epoch", "epoch": n, "train": {"elbo": -100.0 / n, "kl": 1.0}, "valid": {"elbo": float("nan")} if n == 3 else {"elbo": -float(n)}}
+        {
+            "type": "epoch",
+            "epoch": n,
+            "train": {"elbo": -100.0 / n, "kl": 1.0},
+            "valid": {"elbo": float("nan") if n == 3 else -float(n)},
+        }
         for n in range(1, 21)
     ]  # fmt: skip
     context.queue.report(lease, reported)
@@ -263,7 +268,11 @@ def test_trials_are_live(by: As, context: Context) -> None:
     claim = context.queue.claim("w", Capacity(cpus=1), 60)
     assert claim is not None
     context.queue.start(claim.lease)
-    rows = [{"id": n, "params": {}, "epochs": 2, "epoch": e, "value": -float(n), "state": s} for n, e, s in ((1, 1, "running"), (0, 1, "running"), (0, 2, "completed"))]  # fmt: skip
+    said = ((1, 1, "running"), (0, 1, "running"), (0, 2, "completed"))
+    rows = [
+        {"id": n, "params": {}, "epochs": 2, "epoch": epoch, "value": -float(n), "state": state}
+        for n, epoch, state in said
+    ]
     context.queue.report(claim.lease, [{"type": "trial", **row} for row in rows])
     answer = client.get(f"/v1/jobs/{claim.job.id}/trials").json()
     assert [(trial["id"], trial["state"]) for trial in answer["trials"]] == [(0, "completed"), (1, "running")]

@@ -205,11 +205,12 @@ def test_a_plan_says_what_would_happen_and_records_nothing(by: As, context: Cont
     assert first["seconds"] is None
     assert first["spec"]["training"]["epochs"] > 0
     context.queue.heartbeat("w", Capacity(cpus=1))
+    large = {**TRAIN, "resources": {"workers": 4, "cpus": 64}}
     big = client.post("/v1/jobs:plan", json={**TRAIN, "resources": {"workers": 4, "cpus": 64}}).json()[
         "jobs"
     ][0]
     assert "at most 1 CPUs" in big["refused"]
-    assert client.post("/v1/jobs", json={**TRAIN, "resources": {"workers": 4, "cpus": 64}}).json()["code"] == "never_fits"  # fmt: skip
+    assert client.post("/v1/jobs", json=large).json()["code"] == "never_fits"
     unknown = client.post("/v1/jobs:plan", json={"kind": "evaluate", "model": "${nothing.model}"})
     assert unknown.json()["errors"][0]["pointer"] == "/model"
     assert client.get("/v1/jobs").json()["jobs"] == []
@@ -233,7 +234,8 @@ def test_a_plan_knows_how_long_it_took_before(by: As, context: Context) -> None:
     assert took.started is not None
     assert planned["seconds"] == pytest.approx(3 * (took.finished - took.started).total_seconds())
     assert planned["seconds_from"] == job
-    [other] = client.post("/v1/jobs:plan", json={**TRAIN, "model": {"likelihood": "bernoulli", "levels": [{"latent": 5}]}}).json()["jobs"]  # fmt: skip
+    wider = {**TRAIN, "model": {"likelihood": "bernoulli", "levels": [{"latent": 5}]}}
+    [other] = client.post("/v1/jobs:plan", json=wider).json()["jobs"]
     assert other["seconds"] is None
 
 

@@ -150,7 +150,8 @@ def test_the_store_goes_away_and_comes_back(own: tuple[EmbeddedStore, Settings])
     store, settings = own
     context = opened(settings)
     secret = context.tokens.create("a", Role.ADMIN).secret
-    with Served(context) as url, httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=60) as client:  # fmt: skip
+    headers = {"Authorization": f"Bearer {secret}"}
+    with Served(context) as url, httpx.Client(base_url=url, headers=headers, timeout=60) as client:
         job = client.post("/v1/jobs", json=TRAIN).json()["jobs"][0]["id"]
         with client.stream("GET", f"/v1/jobs/{job}/events") as answer:
             lines = answer.iter_lines()

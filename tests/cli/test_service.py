@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -49,9 +50,17 @@ def test_up_serves_the_other_commands_until_ctrl_c(
 ) -> None:
     monkeypatch.setenv("CLOSEGAP_HOME", str(place / "own"))
     process = start("up", "--json")
-    assert json.loads(first_line(process))["ready"] is True
+    said = json.loads(first_line(process))
+    assert said["ready"] is True
     processes = family(process)
-    assert len(processes) >= 3  # store, worker, Ray
+    assert len(processes) >= 4  # store, worker, Ray, API
+    headers = {"Authorization": f"Bearer {Path(said['token_file']).read_text().strip()}"}
+    assert httpx.get(f"{said['url']}/v1/whoami", headers=headers).json()["role"] == "admin"
+    [worker] = httpx.get(f"{said['url']}/v1/workers", headers=headers).json()["workers"]
+    assert worker["alive"]
+    (api,) = [item for item in family(process) if "closegap.api" in item.cmdline()]
+    api.kill()  # a new one takes over the socket
+    assert httpx.get(f"{said['url']}/v1/whoami", headers=headers, timeout=60).status_code == 200
     assert closegap("submit", train, "--wait").code == 0
     assert closegap("doctor", "--json").json["healthy"]
     (store,) = [item for item in family(process) if item.name() == "valkey-server"]

@@ -19,6 +19,7 @@ from closegap.api import (
     files,
     health,
     jobs,
+    login,
     models,
     problem,
     projects,
@@ -38,7 +39,21 @@ PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 """Routes without a token: they say that the service is there, and how to speak with it, and nothing else."""
 THREADS = 16
 """Requests that are worked on at a time, and so connections to the store; more wait for their turn."""
-ROUTERS = (submissions, jobs, events, series, files, models, encode, workers, projects, tokens, about, health)
+ROUTERS = (
+    submissions,
+    jobs,
+    events,
+    series,
+    files,
+    models,
+    encode,
+    workers,
+    projects,
+    tokens,
+    login,
+    about,
+    health,
+)
 _SCHEMAS = "#/components/schemas/{model}"
 
 

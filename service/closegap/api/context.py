@@ -16,6 +16,7 @@ from closegap.audit import Audit
 from closegap.census import Census
 from closegap.queue import Queue
 from closegap.registry import Registry
+from closegap.session import Sessions
 from closegap.settings import Settings
 from closegap.store import connect, listener
 from closegap.tokens import Tokens
@@ -45,6 +46,7 @@ class Context(NamedTuple):
     census: Census
     artifacts: ArtifactStore
     tokens: Tokens
+    sessions: Sessions
     audit: Audit
     feed: Feed
     encoders: Encoders
@@ -85,6 +87,7 @@ def opened(settings: Settings, auth: bool = True) -> Context:
         census=census,
         artifacts=ArtifactStore(settings.storage),
         tokens=Tokens(client, settings.namespace),
+        sessions=Sessions(client, settings.namespace),
         audit=Audit(client, settings.namespace),
         feed=Feed(listening, settings.namespace),
         encoders=Encoders(),

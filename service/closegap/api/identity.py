@@ -17,11 +17,12 @@ from closegap import references
 from closegap.api.context import Context, Ctx
 from closegap.api.problem import Answer
 from closegap.errors import NotFound
-from closegap.tokens import Role
+from closegap.tokens import Role, Token
 
 _BEARER = HTTPBearer(
     auto_error=False, description="`Authorization: Bearer cg_…`; `closegap token create` makes one."
 )
+COOKIE, PAGE_HEADER = "closegap_session", "X-Closegap-Page"
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
@@ -109,13 +110,39 @@ def _caller(request: Request, context: Context, presented: str | None) -> Caller
     if not context.auth:
         _refuse_other_sites(request, context.settings.api_host)
         return Caller("", "anyone", Role.ADMIN, None, None, address, request_id)
-    token = context.tokens.find(presented) if presented else None
+    cookie = None if presented else request.cookies.get(COOKIE)
+    token = context.tokens.find(presented) if presented else _of_session(request, context, cookie)
     if token is None:
         context.limits.failures.take(address)
-        said = "the token is none, was revoked, or is over" if presented else "there is no token"
+        given = presented or cookie
+        said = "the token is none, was revoked, or is over" if given else "there is no token"
         detail = f"{said}; accepted: `Authorization: Bearer cg_…`"
         raise Answer(401, "unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="closegap"'})
     return Caller(token.id, token.name, token.role, token.projects, token.expires, address, request_id)
+
+
+def _of_session(request: Request, context: Context, cookie: str | None) -> Token | None:
+    """The token that the page's cookie stands for.
+
+    A cookie is sent by the browser, whoever asked it to: what changes something must carry a header that no page of
+    another site can add, and come from this one. Raises Answer 403.
+    """
+    identifier = context.sessions.token(cookie) if cookie else None
+    if identifier is None:
+        return None
+    foreign = _foreign(request)
+    if foreign or (request.method not in ("GET", "HEAD") and request.headers.get(PAGE_HEADER) != "1"):
+        raise Answer(
+            403, "forbidden", f"a session's request needs `{PAGE_HEADER}: 1`, and this service's own page"
+        )
+    return context.tokens.get(identifier) if context.tokens.usable(identifier) else None
+
+
+def _foreign(request: Request) -> bool:
+    """Whether a browser says that a page of another site has made it ask."""
+    origin = request.headers.get("origin")
+    other = origin is not None and origin.partition("://")[2] != request.headers.get("host", "")
+    return other or request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
 
 
 def _refuse_other_sites(request: Request, host: str) -> None:
@@ -123,10 +150,8 @@ def _refuse_other_sites(request: Request, host: str) -> None:
     own that it lets stand for 127.0.0.1. Raises Answer 403."""
     named = request.headers.get("host", "")
     name = named.rsplit(":", 1)[0] if not named.endswith("]") else named
-    origin = request.headers.get("origin")
     rebound = loopback(host) and name.lower() not in _LOOPBACK_NAMES
-    foreign = origin is not None and origin.partition("://")[2] != named
-    if rebound or foreign or request.headers.get("sec-fetch-site") == "cross-site":
+    if rebound or _foreign(request):
         raise Answer(403, "forbidden", "without authentication, pages of other sites are refused")
 
 

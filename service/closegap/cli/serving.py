@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,18 @@ class Api:
         if self._child.ended():
             output.say("[yellow]the API has ended by itself and is started again[/]")
             self._child = self._start()
+
+    def answers(self) -> bool:
+        """Whether it is ready for requests; its token is in its file then."""
+        host, port = self._place.getsockname()[:2]
+        connection = http.client.HTTPConnection(host, port, timeout=5.0)
+        try:
+            connection.request("GET", "/readyz", headers={"Host": "localhost"})
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def stop(self) -> None:
         """Let it finish what it answers, then end it."""

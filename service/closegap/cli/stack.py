@@ -44,13 +44,18 @@ class Stack:
             self.store.start()
 
     def ready(self) -> None:
-        """Wait until the worker is heard of. Raises ProcessFailed when it ends or stays silent."""
+        """Wait until the worker is heard of and the API answers. Raises ProcessFailed when one ends or stays silent."""
         limit = time.monotonic() + READY_SECONDS
         while not any(worker.alive for worker in self.queue.workers()):
-            self.check()
-            if time.monotonic() > limit:
-                raise ProcessFailed(f"the worker was not heard of within {READY_SECONDS:g} s")
-            time.sleep(0.1)
+            self._wait(limit, "worker")
+        while self.api is not None and not self.api.answers():
+            self._wait(limit, "API")
+
+    def _wait(self, limit: float, what: str) -> None:
+        self.check()
+        if time.monotonic() > limit:
+            raise ProcessFailed(f"the {what} was not heard of within {READY_SECONDS:g} s")
+        time.sleep(0.1)
 
 
 @contextmanager

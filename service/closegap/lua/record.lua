@@ -26,6 +26,7 @@
 --   :key:<project>:<key> string {digest, ids} of an idempotent submission
 --   :claim:<token>     string  id that this token claimed, so that a claim whose answer was lost can be asked again
 --   :workers           hash    worker -> capacity and the time it was last seen
+--   :token:<id>, :tokens, :session:<sha256>  who may use the HTTP API (see tokens.py, session.py)
 --   :audit             stream  who changed what (see audit.py)
 --   :drained           hash    worker -> who asked it to claim nothing
 -- Scripts answer {status, ...}; a status other than "ok" is an error that scripts.py raises.

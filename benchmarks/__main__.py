@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import core, load, queue
+from benchmarks import core, gpu, load, queue
 from benchmarks.figure import table
 
 
@@ -18,13 +18,20 @@ def main() -> int:
         "--rounds", type=int, default=core.ROUNDS, help="interleaved rounds (default %(default)s)"
     )
     arguments = parser.parse_args()
-    figures = [*core.figures(arguments.rounds), *queue.figures(), *load.figures()]
+    figures = [
+        *core.figures(arguments.rounds),
+        *gpu.figures(arguments.rounds),
+        *queue.figures(),
+        *load.figures(),
+    ]
     missed = [figure.name for figure in figures if figure.passed is False]
     if arguments.json:
         print(json.dumps([figure.to_dict() for figure in figures], indent=2))
     else:
         print(table(figures))
         print("\nall marks reached" if not missed else f"\nmarks missed: {', '.join(missed)}")
+    if (why := gpu.absent()) is not None:
+        print(why, file=sys.stderr)
     return 1 if missed else 0
 
 

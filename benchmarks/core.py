@@ -18,7 +18,7 @@ from benchmarks.figure import Figure, Mark
 from benchmarks.flops import encoding, importance_weights, training_step
 from benchmarks.peak import Peak, cpu_seconds
 from benchmarks.workload import COLOURS, CONFIGS, colours, dataset, exported, noise_images
-from closegap_core import seeds
+from closegap_core import memory, seeds
 from closegap_core.bounds import iwae_bound
 from closegap_core.config import EncodeConfig, ExportConfig
 from closegap_core.encode.dataset import encode_dataset
@@ -52,6 +52,7 @@ class Task:
 def figures(rounds: int = ROUNDS) -> Iterator[Figure]:
     """Peak, steps, encodings, and the encode job against the bare session."""
     torch.set_num_threads(1)
+    memory.keep()
     peak = Peak()
     with exported("paper") as folder:
         tasks = [*_steps(), _weights(), *_encodings(folder)]

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
+from benchmarks import gpu
 from benchmarks.figure import Figure, Mark, table
 from benchmarks.flops import encoding, importance_weights, training_step
+from benchmarks.workload import CONFIGS, dataset
 from closegap_core.config import TrainConfig
+from closegap_core.group import SINGLE
+from closegap_core.learner import Eager
 from closegap_core.model import Model
+from closegap_core.run import Run
 
 
 def model(latent: int, width: int, **inference: Any) -> Model:
@@ -101,3 +107,20 @@ def test_marks_judge_value_or_share(mark: Mark | None, passed: bool | None) -> N
     assert figure.to_dict()["passed"] is passed
     verdict = {None: "50%", True: "pass", False: "MISSED"}[passed]
     assert table([figure]).endswith(verdict)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_nothing_is_measured_on_one_and_that_is_said() -> None:
+    assert list(gpu.figures(1)) == []
+    assert gpu.absent() == "training steps on a GPU: not measured, for there is no GPU here"
+
+
+def test_both_ways_of_a_step_are_measured() -> None:
+    """On this machine's CPU, where they are the same."""
+    config = CONFIGS["demo"]
+    runs = [Run(Model(config, 784), dataset(config.data), SINGLE, learner=Eager) for _ in range(2)]
+    fast, drawn = gpu.measured("step", *runs, rounds=1, steps=2)
+    assert (fast.name, drawn.name) == ("step, captured", "step, inputs drawn by the host")
+    assert 0.0 < fast.value < drawn.value
+    assert fast.share == pytest.approx(fast.value / fast.limit)
+    assert [run.step for run in runs] == [5, 5]

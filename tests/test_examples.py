@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,6 +20,10 @@ from closegap import spec
 from closegap.cli import datacheck
 from closegap.kinds import SPECS, CompareSpec, SweepSpec
 from closegap.pipeline import uses
+from closegap_core.config import DataConfig, EncodeConfig
+from closegap_core.data import load
+from closegap_core.data.draw import fixed
+from closegap_core.encode import Encoder
 
 Run = Callable[..., list[dict[str, Any]]]
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -120,6 +125,26 @@ def test_the_pipeline_runs(run: Run) -> None:
     found = outputs(run("pipeline", "train:training.epochs=2", "evaluate:evaluation.importance_samples=20"))
     assert [sorted(job)[-1] for job in found].count("valid_elbo") == 1
     assert len(found) == 4
+
+
+def test_refiner_steps_behind_a_standard_encoder_are_run_for_every_row(run: Run) -> None:
+    """As examples/export.yaml says."""
+    changes = (
+        "train:inference={method: standard, encoder: {hidden: [64]}}",
+        "train:training.epochs=4",
+        "evaluate:evaluation.importance_samples=2",
+        "export:export={refine: {steps: 8}}",
+    )
+    *_, exported, encoded = outputs(run("pipeline", *changes))
+    folder = Path(encoded["path"])
+    file = folder.parent / exported["model"].removeprefix("sha256:") / "encoder.onnx"
+    encoder, rows = Encoder(file), load(DataConfig(source="digits"), "bernoulli", []).test.rows
+    x = fixed(encoder.info.draw, rows, EncodeConfig().seed)
+    table = pq.read_table(sorted(folder.glob("*.parquet")))
+    assert set(table["iterations"].to_pylist()) == {8}
+    np.testing.assert_allclose(table["elbo"], encoder(x, 8).elbo, rtol=1e-4)
+    assert (np.array(table["elbo"]) > encoder(x, 0).elbo).mean() > 0.9
+    assert "one step after 7" in encoder.info.metadata["parity"]["checks"]
 
 
 def test_an_experiment_of_a_paper_runs_and_tells_its_scale(run: Run) -> None:

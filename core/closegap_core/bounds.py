@@ -24,6 +24,7 @@ def iwae_bound(
     Streams over chunks of samples with a running log-sum-exp. `noise(first, count)` gives the draws
     (count, B, noise_width) of samples first, first + 1, …
     """
+    model = model.packed()
     chunk = max(1, CHUNK_ROWS // x.shape[0])
     total = torch.full((x.shape[0],), -math.inf, dtype=x.dtype)
     for first in range(0, samples, chunk):

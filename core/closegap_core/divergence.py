@@ -44,10 +44,8 @@ def kl_weights(
     ops: Ops, q: Sequence[Posterior], priors: Sequence[Prior | None], objective: Objective
 ) -> KlWeights | None:
     """What the KL of each level counts in the gradient of `objective`; None: as in the ELBO."""
-    if objective.kl_weight == 1.0 and not objective.free_bits:
-        return None
     if not objective.free_bits:
-        return [objective.kl_weight] * len(q)
+        return [objective.kl_weight] * len(q) if objective.warming else None
     return [
         ops.positive(twice - 2.0 * objective.free_bits) * objective.kl_weight
         for twice in _twice(ops, q, priors)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from collections.abc import Callable
+from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -14,6 +15,21 @@ from closegap_core.data import Dataset
 from closegap_core.data.dequantise import spread
 from closegap_core.data.draw import draw_of
 from closegap_core.model import Model
+
+
+class Piece(NamedTuple):
+    """One tensor that a step reads. `extra` steps of the encoder follow in this step; t: the iteration of noise.
+
+    The weight of the KL is one where a recorded step reads it; `Feed` does not know it.
+    """
+
+    kind: Literal["rows", "noise", "simulated rows", "simulated noise", "kl weight"]
+    extra: int = 0
+    t: int = 0
+
+
+Fed = Callable[[Piece], Tensor]
+"""What one rank's step reads: rows (B, X), noise (S, B, noise_width), B its rows."""
 
 
 @final
@@ -44,6 +60,24 @@ class Feed:
             return (uniform < rows).to(rows.dtype)
         drawn: Tensor = spread(rows, uniform, legacy=self.draw == "dequantise_legacy")
         return drawn
+
+    def serve(self, model: Model, step: int, batch: Tensor, mine: slice) -> Fed:
+        """The rows `mine` of all that a step on `batch` reads; simulated rows are those of theta when they are read."""
+        count = len(batch)
+
+        def fed(piece: Piece) -> Tensor:
+            kind, extra, t = piece
+            if kind == "rows":
+                return batch[mine]
+            if kind == "noise":
+                return self.noise(model, step, t, count, extra)[:, mine]
+            if kind == "simulated rows":
+                return self.simulated(model, step, count, extra)[mine]
+            if kind == "simulated noise":
+                return self.simulated_noise(model, step, t, count, extra)[:, mine]
+            raise ValueError(f"a batch has no {kind}")
+
+        return fed
 
     def noise(self, model: Model, step: int, t: int, count: int, extra: int) -> Tensor:
         """Of iteration t for `count` rows, (S, B, noise_width); `extra` encoder steps follow in this step."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from closegap_core import checkpoint
+from closegap_core import checkpoint, memory
 from closegap_core.config import TrainConfig, canonical
 from closegap_core.data import Dataset
 from closegap_core.durable import file_digest
@@ -90,6 +90,7 @@ def fit(
             "a GPU was asked for, but torch sees none here; install torch with CUDA, or ask for 0 GPUs"
         )
     torch.set_num_threads(config.training.threads)
+    memory.keep()
     run, damaged = _resume(config, dataset, checkpoints, group, device, decoder)
     for what in damaged:
         yield Note(f"{what}; training goes on from step {run.step} instead")
@@ -196,11 +197,11 @@ def _take_decoder(model: Model, folder: Path) -> None:
 
 
 def _save(run: Run, checkpoints: Path, decoder: Path | None) -> None:
+    state = run.state()  # sums over ranks: every rank takes part
     if not all(bool(flat.data.isfinite().all()) for flat in (run.model.theta, run.model.phi)):
         raise NumericalError(
             f"a weight is not finite after step {run.step}; the newest checkpoint is from before"
         )
-    state = run.state()  # sums over ranks: every rank takes part
     if run.group.rank == 0:
         saved = state._replace(state={**state.state, **_identity(run.model.config, run.dataset, decoder)})
         checkpoint.save(checkpoints, run.step, saved)

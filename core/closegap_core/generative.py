@@ -94,7 +94,7 @@ class GenerativeModel:
             weighed = self._weigh(theta, x, q, noise, descent, objective)
             return Bound(*self.weighted.bound(weighed))
         bound = self._bound(ops, theta, x, q, descent)
-        if objective == ELBO:
+        if objective.plain:
             return bound
         return bound._replace(kl=counted_kl(ops, self.levels(ops, q), descent.priors, objective))
 

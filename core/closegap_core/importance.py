@@ -53,7 +53,7 @@ class ImportanceWeighted:
         z: Tensor,
         log_q: Tensor,
         descent: Descent,
-        kl_weight: float,
+        kl_weight: float | Tensor,
     ) -> Weighed:
         """The draws z (S, B, Z) of any q, with log q(z) in nats (S, B); their pass down is `descent`."""
         parts = self.hierarchy.split(TORCH, z)
@@ -80,7 +80,7 @@ class ImportanceWeighted:
         q: Posterior,
         noise: Tensor,
         weighed: Weighed,
-        kl_weight: float,
+        kl_weight: float | Tensor,
     ) -> tuple[Posterior, Ascent]:
         """dL_K / d(mean, log_var) of a diagonal Gaussian that was drawn by `noise`, (B, Z), and the pass up."""
         dz, ascent = self.along(theta, x, weighed, kl_weight)
@@ -88,7 +88,7 @@ class ImportanceWeighted:
         return Posterior(TORCH.mean_samples(dz), (scaled + kl_weight) * 0.5), ascent
 
     def along(
-        self, theta: Mapping[str, Tensor], x: Tensor, weighed: Weighed, kl_weight: float
+        self, theta: Mapping[str, Tensor], x: Tensor, weighed: Weighed, kl_weight: float | Tensor
     ) -> tuple[Tensor, Ascent]:
         """K share_k d(log p(x|z_k) + kl_weight log p(z_k)) / dz_k, (S, B, Z), and the pass up for theta's."""
         count, descent = len(weighed.log_weight), weighed.descent
@@ -111,13 +111,13 @@ class ImportanceWeighted:
         weighed: Weighed,
         ascent: Ascent,
         scale: float,
-        kl_weight: float,
+        kl_weight: float | Tensor,
     ) -> None:
         """Add scale * d(sum over rows of L_K) / dtheta to `grads`."""
         weights, mean = self._weights(weighed, kl_weight), scale / len(weighed.log_weight)
         self.hierarchy.accumulate(theta, grads, weighed.descent, ascent, weighed.points, TORCH, mean, weights)
         self.likelihood.accumulate(grads, theta, weighed.descent.out, x, scale, weighed.share)
 
-    def _weights(self, weighed: Weighed, kl_weight: float) -> list[Tensor]:
+    def _weights(self, weighed: Weighed, kl_weight: float | Tensor) -> list[Tensor]:
         share = (kl_weight * len(weighed.log_weight) * weighed.share)[..., None]
         return [share] * self.hierarchy.depth

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.inference import method_of
 from closegap_core.inference.base import Lesson, Noise
 from closegap_core.inference.draws import DRAWS
+from closegap_core.kernels import pack
 from closegap_core.objective import ELBO, Objective
 from closegap_core.parameters import CPU, Flat
 from closegap_core.posterior import Posterior
@@ -48,10 +50,18 @@ class Model:
         generator = seeds.generator(config.training.seed, seeds.INITIAL)
         self.theta = Flat(self.generative.shapes(), generator, dtype, device)
         self.phi = Flat(self.method.shapes(), generator, dtype, device)
+        self._decoder: Mapping[str, Any] = self.theta.views
 
     def prepare(self, rows: Rows) -> None:
         """Take from the training rows (N, X) what the encoder must know of them before it learns."""
         self.method.prepare(self.phi.views, rows)
+
+    @torch.no_grad()
+    def packed(self) -> Model:
+        """This model for many passes while theta stays as it is: its weights in the layout that is read fastest."""
+        packed = copy(self)
+        packed._decoder = pack(self.theta.views)
+        return packed
 
     def parameters(self) -> dict[str, Tensor]:
         """Every parameter by name: decoder and likelihood, then encoder; views, not copies."""
@@ -59,7 +69,7 @@ class Model:
 
     def posteriors(self, x: Tensor, noise: Noise, iterations: int | None = None) -> Iterator[Posterior]:
         """q of iterations 0 to T for rows x (B, X): T + 1 values."""
-        theta, phi, related = self.theta.views, self.phi.views, self._related(noise)
+        theta, phi, related = self._decoder, self.phi.views, self._related(noise)
         walk = self.method.posteriors(self.generative, theta, phi, x, related)
         for _ in range((self.method.iterations if iterations is None else iterations) + 1):
             with torch.no_grad():
@@ -82,12 +92,12 @@ class Model:
 
         q is one of this model's, or any diagonal Gaussian, which reads the first Z values of the noise.
         """
-        return self.method.bound(self.generative, self.theta.views, self.phi.views, x, q, noise)
+        return self.method.bound(self.generative, self._decoder, self.phi.views, x, q, noise)
 
     @torch.no_grad()
     def log_weights(self, x: Tensor, q: Posterior, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z) of each draw, nats, (S, B) (Burda et al. 2016, eq. 8); q and noise as in `bound`."""
-        return self.method.log_weights(self.generative, self.theta.views, self.phi.views, x, q, noise)
+        return self.method.log_weights(self.generative, self._decoder, self.phi.views, x, q, noise)
 
     def learn(
         self,

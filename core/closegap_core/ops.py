@@ -1,169 +1,30 @@
-"""The vocabulary in which one inference iteration is written once.
-
-Decoder, its vector-Jacobian product, encodings, normalisation, encoder and update call these functions and the
-operators `+ - * /` on values that are either torch tensors (`TorchOps`, which runs) or symbols of an ONNX graph
-(`closegap_core.export.graph.OnnxOps`, which records). Training, evaluation and export therefore cannot differ.
-"""
+"""The vocabulary on torch tensors, which runs what is written in it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, final
+from typing import final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Value = Any
-"""A torch.Tensor under `TorchOps`, a graph symbol under `OnnxOps`; operators accept python floats beside it."""
-
-
-class Window(NamedTuple):
-    """A strided convolution from an outer image to an inner one, `stride` times smaller.
-
-    Images are (channels, height, width), as rows of values. The padding of (kernel - stride) / 2 makes the sizes exact.
-    """
-
-    outer: tuple[int, int, int]
-    inner: tuple[int, int, int]
-    kernel: int
-    stride: int
-
-    @property
-    def padding(self) -> int:
-        return (self.kernel - self.stride) // 2
-
-
-class Ops(Protocol):
-    """Functions on values. Shapes: the last axis holds features; `rows` and `samples` fold S into B and back."""
-
-    def linear(self, h: Value, weight: Value, bias: Value | None) -> Value:
-        """(R, I), (O, I), (O,) -> (R, O): h W^T + b."""
-
-    def matmul(self, a: Value, weight: Value) -> Value:
-        """(R, O), (O, I) -> (R, I): a W, the vector-Jacobian product of `linear`."""
-
-    def conv(self, h: Value, weight: Value, bias: Value | None, window: Window) -> Value:
-        """(R, outer), (inner channels, outer channels, K, K), (inner channels,) -> (R, inner)."""
-
-    def conv_transpose(self, a: Value, weight: Value, bias: Value | None, window: Window) -> Value:
-        """(R, inner) -> (R, outer): the vector-Jacobian product of `conv`, then bias (outer channels,)."""
-
-    def transpose(self, a: Value, height: int, width: int) -> Value:
-        """(R, k height width) -> the same, each of the k blocks of (height, width) transposed."""
-
-    def exp(self, a: Value) -> Value: ...
-    def log(self, a: Value) -> Value: ...
-    def sqrt(self, a: Value) -> Value: ...
-    def abs(self, a: Value) -> Value: ...
-    def sign(self, a: Value) -> Value: ...
-    def sigmoid(self, a: Value) -> Value: ...
-    def tanh(self, a: Value) -> Value: ...
-    def elu(self, a: Value) -> Value: ...
-    def elu_pull(self, d: Value, h: Value) -> Value:
-        """d times the slope of `elu` where its result is h: min(h, 0) + 1."""
-
-    def sigmoid_pull(self, d: Value, h: Value) -> Value:
-        """d times the slope of `sigmoid` where its result is h: h (1 - h)."""
-
-    def relu(self, a: Value) -> Value: ...
-    def leaky_relu(self, a: Value) -> Value:
-        """max(a, 0.01 a)."""
-
-    def positive(self, a: Value) -> Value:
-        """1 where a > 0, else 0."""
-
-    def minimum(self, a: Value, bound: float) -> Value: ...
-    def maximum(self, a: Value, bound: float) -> Value: ...
-    def clip(self, a: Value, low: float, high: float) -> Value: ...
-
-    def clip_pull(self, d: Value, a: Value, low: float, high: float) -> Value:
-        """d times the slope of `clip` at a: d where low < a < high, else 0."""
-
-    def concat(self, parts: Sequence[Value]) -> Value:
-        """Along the last axis."""
-
-    def split(self, a: Value, widths: Sequence[int]) -> tuple[Value, ...]:
-        """Along the last axis."""
-
-    def row(self, table: Value, index: Value) -> Value:
-        """(T, D) -> (D,): row `index` (from 0; an int, or an int64 scalar of the graph), the last one beyond T."""
-
-    def log_softmax(self, a: Value) -> Value:
-        """Along the last axis."""
-
-    def sum_last(self, a: Value) -> Value:
-        """(..., D) -> (...)."""
-
-    def minus_sigmoid(self, x: Value, a: Value) -> Value:
-        """x - sigmoid(a), of a's shape."""
-
-    def dot_last(self, a: Value, b: Value) -> Value:
-        """(..., D), (..., D) -> (...): the sum of products."""
-
-    def sum_softplus(self, a: Value) -> Value:
-        """(..., D) -> (...): the sum of log(1 + exp(a))."""
-
-    def total_last(self, a: Value) -> Value:
-        """(..., D) -> (..., 1): the sum."""
-
-    def mean_last(self, a: Value) -> Value:
-        """(..., D) -> (..., 1)."""
-
-    def rows(self, a: Value) -> Value:
-        """(S, B, D) -> (S B, D)."""
-
-    def samples(self, a: Value, count: int) -> Value:
-        """(S B, D) -> (S, B, D), S = count."""
-
-    def mean_samples(self, a: Value) -> Value:
-        """(S, ...) -> (...)."""
-
-
-ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-
-
-def _plain(a: Tensor) -> bool:
-    """Whether oneDNN's product serves: single precision on a CPU, and nothing to differentiate."""
-    return (
-        a.dtype == torch.float32
-        and a.device.type == "cpu"
-        and a.ndim == 2
-        and not torch.is_grad_enabled()
-        and ONEDNN
-    )
-
-
-def _product(a: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    # MKL, which torch's own product calls, leaves AVX-512 unused on processors that are not Intel's; oneDNN does
-    # not, and is twice as fast there. This is the operator that torch's compiler calls for a linear layer.
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(a, weight, bias, "none", [], "")
-    return out
-
-
-FACTORS = 64
-"""So many numbers of (1/2, 1) have a product that is a normal number in single precision."""
-
-
-def add_outer(total: Tensor, delta: Tensor, h: Tensor, scale: float) -> None:
-    """total += scale delta^T h, a weight's gradient: (O, I), (R, O), (R, I); in place."""
-    if _plain(delta):
-        # oneDNN takes its first factor by rows and its second either way, but a part of a wider tensor a thousand times
-        # slower: copies that the faster product pays for.
-        total.add_(_product(delta.t().contiguous(), h.contiguous().t(), None), alpha=scale)
-    else:
-        total.addmm_(delta.t(), h, alpha=scale)
+from closegap_core import kernels
+from closegap_core.kernels import Packed
+from closegap_core.vocabulary import Ops as Ops
+from closegap_core.vocabulary import Value as Value
+from closegap_core.vocabulary import Window as Window
 
 
 @final
 class TorchOps:
     """The vocabulary on torch tensors; every function is differentiable, so autograd can check the closed forms."""
 
-    def linear(self, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _product(h, weight, bias) if _plain(h) else functional.linear(h, weight, bias)
+    def linear(self, h: Tensor, weight: Tensor | Packed, bias: Tensor | None) -> Tensor:
+        return kernels.linear(h, weight, bias)
 
-    def matmul(self, a: Tensor, weight: Tensor) -> Tensor:
-        return _product(a, weight.t(), None) if _plain(a) else a @ weight
+    def matmul(self, a: Tensor, weight: Tensor | Packed) -> Tensor:
+        return kernels.matmul(a, weight)
 
     def conv(self, h: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
         image = h.reshape(-1, *window.outer)
@@ -198,7 +59,7 @@ class TorchOps:
         return a.tanh()
 
     def elu(self, a: Tensor) -> Tensor:
-        return functional.elu(a)
+        return kernels.elu(a) if kernels.on_host(a) else functional.elu(a)
 
     def elu_pull(self, d: Tensor, h: Tensor) -> Tensor:
         pulled: Tensor = torch.ops.aten.elu_backward(d, 1.0, 1.0, 1.0, True, h)
@@ -217,11 +78,29 @@ class TorchOps:
     def positive(self, a: Tensor) -> Tensor:
         return (a > 0).to(a.dtype)
 
-    def minimum(self, a: Tensor, bound: float) -> Tensor:
-        return a.clamp(max=bound)
+    def square(self, a: Tensor) -> Tensor:
+        return a.square()
 
-    def maximum(self, a: Tensor, bound: float) -> Tensor:
-        return a.clamp(min=bound)
+    def root(self, a: Tensor) -> Tensor:
+        # A direction without gradient (a KL that is free, or not yet counted, leaves the top level without one) must
+        # not give NaN to who differentiates through it.
+        positive = a > 0
+        return torch.where(positive, a, 1.0).sqrt() * positive
+
+    def minimum(self, a: Tensor | float, bound: float) -> Tensor | float:
+        return a.clamp(max=bound) if isinstance(a, Tensor) else min(a, bound)
+
+    def maximum(self, a: Tensor, bound: Tensor | float) -> Tensor:
+        return torch.maximum(a, bound) if isinstance(bound, Tensor) else a.clamp(min=bound)
+
+    def bias_correction(self, decay: float, steps: int) -> float:
+        return float(1 - decay**steps)
+
+    def zeros(self, like: Tensor, width: int | None = None) -> Tensor:
+        return torch.zeros_like(like) if width is None else like.new_zeros(like.shape[0], width)
+
+    def number(self, index: int) -> int:
+        return index
 
     def clip(self, a: Tensor, low: float, high: float) -> Tensor:
         return a.clamp(low, high)
@@ -235,6 +114,9 @@ class TorchOps:
 
     def split(self, a: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
         return tuple(torch.split(a, list(widths), dim=-1))
+
+    def halves(self, a: Tensor) -> tuple[Tensor, ...]:
+        return a.chunk(2, -1)
 
     def row(self, table: Tensor, index: int) -> Tensor:
         return table[min(index, len(table) - 1)]
@@ -253,19 +135,17 @@ class TorchOps:
         return torch.einsum("...d,...d->...", a, b)
 
     def sum_softplus(self, a: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or a.device.type != "cpu":
-            # Torch's default threshold of 20 is off by 2e-9 there, which float64 tests see; 60 is exact.
-            return functional.softplus(a, threshold=60.0).sum(-1)
-        # max(a, 0) - log sigmoid(|a|), with one logarithm for the product of many sigmoids, each in [1/2, 1]: torch's
-        # softplus takes a logarithm of every one, which is slow on a CPU.
-        sigmoids, count = a.abs().sigmoid_(), a.shape[-1] // FACTORS
-        many, rest = torch.split(sigmoids, [count * FACTORS, a.shape[-1] - count * FACTORS], -1)
-        logs = many.reshape(*a.shape[:-1], count, FACTORS).prod(-1).log().sum(-1) + rest.prod(-1).log()
-        total: Tensor = torch.clamp(a, min=0.0, out=sigmoids).sum(-1) - logs
-        return total
+        if kernels.on_host(a):
+            return kernels.sum_softplus(a)
+        # Torch's default threshold of 20 is off by 2e-9 there, which float64 tests see; 60 is exact.
+        return functional.softplus(a, threshold=60.0).sum(-1)
 
     def total_last(self, a: Tensor) -> Tensor:
         return a.sum(-1, keepdim=True)
+
+    def norm_last(self, a: Tensor) -> Tensor:
+        norm: Tensor = torch.linalg.vector_norm(a, dim=-1, keepdim=True)
+        return norm
 
     def mean_last(self, a: Tensor) -> Tensor:
         return a.mean(-1, keepdim=True)

@@ -41,12 +41,12 @@ def log_density(noise: Tensor, log_var: Tensor) -> Tensor:
 
     Uses the noise itself, so that nothing cancels when the variance is small.
     """
-    return -0.5 * (noise.square() + log_var + LOG_TWO_PI).sum(-1)
+    return -0.5 * (noise.square().sum(-1) + (log_var + LOG_TWO_PI).sum(-1))
 
 
 def log_prior(z: Tensor) -> Tensor:
     """log N(z; 0, I) in nats: (S, B, Z) -> (S, B)."""
-    return -0.5 * (z.square() + LOG_TWO_PI).sum(-1)
+    return -0.5 * (z.square().sum(-1) + LOG_TWO_PI * z.shape[-1])
 
 
 def log_normal(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:

@@ -1,28 +1,27 @@
-"""The state of one training run: weights, optimizers, position, sums of the open epoch, history, best weights."""
+"""The state of one training run: weights and optimizers, position, sums of the open epoch, history, best weights."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from closegap_core import curriculum, faults, seeds
+from closegap_core import curriculum, seeds
+from closegap_core.captured import learner_of
 from closegap_core.checkpoint import Checkpoint
 from closegap_core.data import Dataset
 from closegap_core.data.draw import fixed
 from closegap_core.errors import NumericalError
 from closegap_core.feed import Feed
-from closegap_core.generative import Bound
 from closegap_core.group import Group
+from closegap_core.learner import Learner, Plan, Turn
 from closegap_core.model import Model
-from closegap_core.objective import Objective
-from closegap_core.optimizer import adam, moments, restore
-from closegap_core.parameters import Flat
+from closegap_core.optimizer import moments, restore
 from closegap_core.validation import Batch, Draws, batches, curve
 
 VALIDATION_BATCH = 250
@@ -41,21 +40,25 @@ class Best(NamedTuple):
 class Run:
     """One rank's view of a training run; every rank holds equal weights at every step."""
 
-    def __init__(self, model: Model, dataset: Dataset, group: Group, frozen: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        dataset: Dataset,
+        group: Group,
+        frozen: bool = False,
+        learner: Callable[[Model, Group, bool], Learner] = learner_of,
+    ) -> None:
         """frozen: theta stays as it is, only phi learns."""
-        self.frozen = frozen
         self.model, self.dataset, self.group, self.config = model, dataset, group, model.config
         training = model.config.training
         self.feed = Feed(self.config, dataset)
         model.prepare(dataset.train.rows)
+        self.learner = learner(model, group, frozen)
         self.steps_per_epoch = self.feed.steps_per_epoch
         self.total = training.epochs * self.steps_per_epoch
         self.step = 0
-        # Log-likelihood and KL of this rank's rows of this epoch.
-        self.sums = torch.zeros(2, dtype=torch.float64, device=model.device)
         self.history: list[dict[str, Any]] = []
         self.best = Best(-1, -math.inf, model.theta.data.clone(), model.phi.data.clone())
-        self.optimizers = {"theta": adam(model.theta), "phi": adam(model.phi)}
         self.valid = self._validation_rows()
         self._opened = time.monotonic()
         self._seconds = 0.0
@@ -66,78 +69,18 @@ class Run:
         return self.step // self.steps_per_epoch
 
     def learn(self) -> None:
-        """The optimizer steps on the next batch. Raises NumericalError before a step that is not finite."""
-        batch = self.feed.batch(self.step)
-        count, mine = len(batch), self._share(len(batch))
-        x = batch[mine].to(self.model.device)
-        online = curriculum.online(self.config)
-        after = {} if online else {"phi": self.model.phi}
-        for extra in range(self.config.training.encoder_steps - 1, 0, -1):
-            self._ascend(after, self._teach(x, mine, count, online, extra))
-        bound = self._teach(x, mine, count, online)
-        if bound is not None:
-            self.sums += torch.stack([bound.log_likelihood.double().sum(), bound.kl.double().sum()])
-        self._ascend(after if self.frozen else {"theta": self.model.theta, **after}, bound)
+        """The optimizer steps on the next batch. Raises NumericalError as `Learner.learn` does."""
+        batch, progress = self.feed.batch(self.step), self.step / self.steps_per_epoch
+        mine = self._share(len(batch))
+        plan = Plan(
+            mine.stop - mine.start,
+            len(batch),
+            curriculum.objective(self.config, progress),
+            curriculum.iterations(self.config, self.step, progress),
+        )
+        fed = self.feed.serve(self.model, self.step, batch, mine)
+        self.learner.learn(plan, Turn(self.step, self.epoch, self._rate(), fed))
         self.step += 1
-
-    def _teach(self, x: Tensor, mine: slice, count: int, online: bool, extra: int = 0) -> Bound | None:
-        """Gradients for this rank's rows x of a batch of `count`; `extra` steps of the encoder follow.
-
-        `online`: the encoder makes its steps meanwhile, one after each iteration.
-        """
-        for flat in (self.model.theta, self.model.phi):
-            flat.grad.zero_()
-        progress = self.step / self.steps_per_epoch
-        iterations = curriculum.iterations(self.config, self.step, progress)
-        objective = curriculum.objective(self.config, progress)
-        if not len(x):
-            for _ in range((iterations or self.model.method.iterations) if online else 0):
-                self._ascend_online()  # with the other ranks
-            return None
-        if self.config.training.model_samples:
-            self._teach_simulated(mine, count, extra, objective, iterations)
-        return self.model.learn(
-            x,
-            lambda t: self.feed.noise(self.model, self.step, t, count, extra)[:, mine].to(x.device),
-            1.0 / count,
-            objective,
-            iterations,
-            self._ascend_online if online else None,
-            alone=extra > 0,
-        )
-
-    def _teach_simulated(
-        self, mine: slice, count: int, extra: int, objective: Objective, iterations: int | None
-    ) -> None:
-        """Gradients of the encoder alone, for rows simulated from the model."""
-        x = self.feed.simulated(self.model, self.step, count, extra)[mine]
-        self.model.learn(
-            x,
-            lambda t: self.feed.simulated_noise(self.model, self.step, t, count, extra)[:, mine].to(x.device),
-            self.config.training.model_samples / count,
-            objective,
-            iterations,
-            alone=True,
-        )
-        self.model.theta.grad.zero_()
-
-    def _ascend_online(self) -> None:
-        self._ascend({"phi": self.model.phi})
-        self.model.phi.grad.zero_()
-
-    def _ascend(self, flats: Mapping[str, Flat], bound: Bound | None = None) -> None:
-        """A step of the optimizers of `flats`; bound: of the rows that the gradient is of."""
-        rate = self._rate()
-        for name, flat in flats.items():
-            self.group.sum(flat.grad)
-            if not bool(flat.grad.sum().isfinite()):
-                raise NumericalError(
-                    f"the gradient of {name} is not finite at step {self.step + 1} (epoch {self.epoch + 1}): "
-                    f"{faults.of_gradient(flat, bound)}; a smaller training.learning_rate often helps"
-                )
-        for name in flats:
-            self.optimizers[name].param_groups[0]["lr"] = rate
-            self.optimizers[name].step()
 
     def _rate(self) -> float:
         training = self.config.training
@@ -154,9 +97,10 @@ class Run:
 
     def close_epoch(self) -> dict[str, Any]:
         """Measure the validation rows, file the epoch in the history and remember the best weights."""
-        self.group.sum(self.sums)
-        log_likelihood, kl = (self.sums / len(self.feed.rows)).tolist()
-        self.sums.zero_()
+        self.learner.verify()
+        self.group.sum(self.learner.sums)
+        log_likelihood, kl = (self.learner.sums / len(self.feed.rows)).tolist()
+        self.learner.sums.zero_()
         if not math.isfinite(log_likelihood - kl):
             raise NumericalError(
                 f"the ELBO of the training rows is not finite in epoch {self.epoch}: log-likelihood {log_likelihood}, "
@@ -225,8 +169,12 @@ class Run:
         return torch.stack(found)
 
     def state(self) -> Checkpoint:
-        """All of it. The open epoch's sums are added over ranks, so a run may go on with another number of them."""
-        sums = self.sums.clone()
+        """All of it. The open epoch's sums are added over ranks, so a run may go on with another number of them.
+
+        Raises NumericalError where a step was not finite.
+        """
+        self.learner.verify()
+        sums = self.learner.sums.clone()
         self.group.sum(sums)
         tensors = {
             "theta": self.model.theta.data,
@@ -235,7 +183,7 @@ class Run:
             "best.phi": self.best.phi,
             "sums": sums,
         }
-        for name, optimizer in self.optimizers.items():
+        for name, optimizer in self.learner.optimizers.items():
             tensors |= moments(optimizer, name)
         tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
         state = {
@@ -255,6 +203,6 @@ class Run:
         best = state["best"]
         bound = -math.inf if best["bound"] is None else best["bound"]
         self.best = Best(best["epoch"], bound, tensors["best.theta"], tensors["best.phi"])
-        self.sums = (tensors["sums"] * (self.group.rank == 0)).to(self.model.device)
-        for name, optimizer in self.optimizers.items():
+        self.learner.sums.copy_(tensors["sums"] * (self.group.rank == 0))
+        for name, optimizer in self.learner.optimizers.items():
             restore(optimizer, name, tensors)

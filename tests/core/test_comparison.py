@@ -16,9 +16,10 @@ from PIL import Image
 from closegap_core.config import ComparisonConfig, EntryConfig
 from closegap_core.config.comparison import PointConfig
 from closegap_core.report.comparison.build import build, read_table
-from closegap_core.report.comparison.figures import KINDS
+from closegap_core.report.comparison.figures import KINDS, draw
 from closegap_core.report.comparison.guard import FIELDS
 from closegap_core.report.comparison.inputs import ComparisonError, read
+from closegap_core.report.comparison.panel import BarPanel, CurvePanel, Panel, around
 from closegap_core.report.comparison.quantity import QUANTITIES
 from closegap_core.report.comparison.table import Table, table
 
@@ -189,6 +190,77 @@ def test_the_error_of_a_difference_is_paired_by_rows(tmp_path: Path) -> None:
     (line,) = (line for line in found if line.difference_error)
     assert line.difference_error == pytest.approx(np.std(theirs - ours, ddof=1) / np.sqrt(50))
     assert line.difference_error < 0.03 < line.difference
+
+
+def test_the_error_of_a_difference_of_perplexities_is_that_of_their_exponents(tmp_path: Path) -> None:
+    generator = np.random.default_rng(2)
+    ours = 6 + 0.1 * generator.standard_normal(50)  # nats a word
+    theirs = ours + 0.2 + 0.01 * generator.standard_normal(50)
+    places = [evaluation(tmp_path, name, -3.0) for name in "ab"]
+    for place, rows in zip(places, (ours, theirs), strict=True):
+        with np.load(place / "arrays.npz") as file:
+            np.savez(place / "arrays.npz", **dict(file), rows_elbo_in_unit=rows)
+        found = json.loads((place / "metrics.json").read_text())
+        found["perplexity"]["elbo"]["value"] = float(np.exp(rows.mean()))
+        (place / "metrics.json").write_text(json.dumps(found))
+    entries = [({"label": place.name}, place) for place in places]
+    line = compared(tmp_path, *entries, columns=["perplexity"]).lines[-1]
+    draws = generator.integers(50, size=(4000, 50))  # the bootstrap
+    differences = np.exp(theirs[draws].mean(-1)) - np.exp(ours[draws].mean(-1))
+    assert line.difference == pytest.approx(np.exp(theirs.mean()) - np.exp(ours.mean()))
+    assert line.difference_error == pytest.approx(differences.std(), rel=0.1)
+
+
+def test_a_difference_is_from_the_first_that_has_the_figure(tmp_path: Path) -> None:
+    columns = (["elbo"], ["iwae"], ["iwae"])
+    entries = [
+        ({"label": name, "columns": shown}, evaluation(tmp_path, name, elbo))
+        for name, shown, elbo in zip("abc", columns, (-5.0, -3.0, -2.0), strict=True)
+    ]
+    assert [line.difference for line in compared(tmp_path, *entries).lines] == [None, None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("published", "text"),
+    [(-20, "−20"), ([285.0, 0.1], "285.0 ± 0.1"), ([-82.457, 0.001], "−82.457 ± 0.001"), (377.4, "377.4")],
+)
+def test_what_was_published_keeps_its_digits(tmp_path: Path, published: object, text: str) -> None:
+    entry = {"label": "a", "published": {"elbo": published}}
+    found = compared(tmp_path, (entry, evaluation(tmp_path, "a", -3.0)), published_in="x")
+    assert found.lines[0].published_text == text
+
+
+def panels(kind: str, entry: dict[str, Any], place: Path) -> dict[str, Panel]:
+    config = ComparisonConfig.model_validate({"title": "One", "figure": kind, "columns": ["frontier.elbo"]})
+    drawn = draw(config, [read(EntryConfig.model_validate(entry), place)])
+    return {panel.title: panel for panel in drawn.panels}
+
+
+def test_published_gaps_have_a_panel_of_their_own(tmp_path: Path) -> None:
+    told = {"train.approximation_gap": 1.43, "train.amortization_gap": 1.34}
+    found = panels("gaps", {"label": "a", "group": "g", "published": told}, evaluation(tmp_path, "a", -3.0))
+    assert list(found) == ["g, train rows", "g, valid rows", "g, test rows", "published, train rows"]
+    published = found["published, train rows"]
+    assert isinstance(published, BarPanel)
+    assert [stack.values for stack in published.stacks] == [(1.43,), (1.34,)]
+
+
+def test_a_published_line_looks_like_the_measured_one_of_its_kind(tmp_path: Path) -> None:
+    entry = {"label": "a", "point": {"line": "adam", "passes": 16}, "published": {"frontier.elbo": -90}}
+    found = panels("frontier", entry, evaluation(tmp_path, "a", -3.0))
+    measured, published = found["measured, by passes"], found["published"]
+    assert isinstance(measured, CurvePanel)
+    assert isinstance(published, CurvePanel)
+    (theirs,) = published.curves
+    (ours,) = (curve for curve in measured.curves if curve.name.startswith("Adam"))
+    assert (theirs.name, theirs.colour, theirs.dash) == ("Adam", ours.colour, ours.dash)
+
+
+def test_the_surface_is_shown_around_its_paths() -> None:
+    axis = np.linspace(-5, 5, 11)
+    assert around([np.array([[0.0, 0.0], [2.0, 1.0]])], axis) == ((-0.5, 2.5), (-1.0, 2.0))
+    assert around([np.array([[4.9, 0.0]])], axis) == ((3.0, 5.0), (-1.0, 1.0))
+    assert around([np.array([[-90.0, 0.0], [90.0, 0.0]])], axis) == ((-5.0, 5.0), (-5.0, 5.0))
 
 
 def test_lower_is_better_for_bits_and_perplexity(tmp_path: Path) -> None:

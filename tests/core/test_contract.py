@@ -24,11 +24,13 @@ from torch import Tensor
 
 from closegap_core import bundle, checkpoint, seeds
 from closegap_core.config import TrainConfig
+from closegap_core.config.encoder import encoders_of
 from closegap_core.curriculum import objective
 from closegap_core.data import Dataset, Part
 from closegap_core.data.counts import dense_counts
 from closegap_core.errors import ExportError
-from closegap_core.export.encoder import FixedNoise, build
+from closegap_core.export.encoder import build
+from closegap_core.export.recorded import FixedNoise
 from closegap_core.fit import EpochMetrics, Stopped, finish, fit
 from closegap_core.inference.base import Noise
 from closegap_core.inference.draws import DRAWS
@@ -57,7 +59,7 @@ WIDTH, ROWS, SAMPLES = math.prod(SHAPE), 3, 2
 END = 9.0
 """Epochs done, after which no schedule changes any more."""
 PARTS = 4
-EXPORTED = ("standard", "ladder", "iterative")
+EXPORTED = ("standard", "ladder", "iterative", "hybrid", "semi_amortized")
 THROUGH = ("semi_amortized", "ladder")
 """Methods whose theta learns through inference too. Under batch normalisation it learns at the batch's own q."""
 
@@ -286,7 +288,9 @@ def is_exported_or_says_why_not(config: TrainConfig) -> None:
     """The file, whose noise is taken as it is given; the model relates its own as `inference.draws` says."""
     model = model_of(config, torch.float32)
     drawn, for_elbo = (seeds.normal((4, 1, model.noise_width), torch.float32, 13, i) for i in range(2))
-    noise = FixedNoise(DRAWS[config.inference.draws](drawn).numpy(), for_elbo.numpy())
+    related, refiner = DRAWS[config.inference.draws](drawn), getattr(config.inference, "refiner", None)
+    steps = DRAWS["independent" if refiner is None else refiner.draws](related)[None]
+    noise = FixedNoise(related.numpy(), for_elbo.numpy(), steps.numpy())
     if config.inference.method not in EXPORTED:
         with pytest.raises(ExportError, match=f"'{config.inference.method}' .*; accepted: standard"):
             build(model, noise, 2)
@@ -301,7 +305,16 @@ def is_exported_or_says_why_not(config: TrainConfig) -> None:
     pairs = ((mean, q.mean), (log_var, q.log_var), (elbo[:, None], bound.elbo[:, None]))
     for found, expected in pairs:
         error = ((found - expected).abs() / (1 + expected.abs())).amax(-1)
-        assert float(error.median()) < 1e-4, error
+        assert float(error.median()) < (1e-3 if sees_rounding(config) else 1e-4), error
+
+
+def sees_rounding(config: TrainConfig) -> bool:
+    """Whether errors at the prior are zero but for rounding, for pairs cancel, and layers scale that up by 1e5."""
+    layered = any(
+        "error" in encoder.encoded and getattr(encoder, "normalise", None) == "layer"
+        for _, encoder in encoders_of(config.inference)
+    )
+    return layered and config.inference.draws != "independent"
 
 
 @pytest.mark.parametrize("part", range(PARTS))

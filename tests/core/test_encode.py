@@ -24,7 +24,8 @@ from closegap_core.encode import Encoder, EncodingSummary, encode_dataset
 from closegap_core.encode import store as store_module
 from closegap_core.errors import EncodeError, StorageError
 from closegap_core.export import export as export_module
-from closegap_core.export.encoder import build, fixed_noise
+from closegap_core.export.encoder import build
+from closegap_core.export.recorded import fixed_noise
 from closegap_core.model import Model
 from closegap_core.progress import Progress
 from closegap_core.trained import Trained

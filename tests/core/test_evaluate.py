@@ -154,9 +154,19 @@ def test_the_gap_report_is_written_for_each_part(
         "ais": {"chains": 4, "temperatures": 200, "leapfrogs": 5},
         "certificate_rows": 5,
     }
-    found = {m: measure(b, dataset, tmp_path, refinement=None, gaps=gaps)["gaps"] for m, b in bundles.items()}
+    for method in METHODS:
+        (tmp_path / method).mkdir()
+    found = {
+        m: measure(b, dataset, tmp_path / m, refinement=None, gaps=gaps)["gaps"] for m, b in bundles.items()
+    }
     for method in METHODS:
         assert set(found[method]) == {"train", "test"}
+        with np.load(tmp_path / method / "arrays.npz") as arrays:  # by which two models are compared
+            for part, report in found[method].items():
+                for name in ("log_evidence", "optimal_elbo", "approximation_gap", "amortization_gap"):
+                    rows = arrays[f"rows_{part}_{name}"]
+                    assert rows.shape == (20,)
+                    assert rows.mean() == pytest.approx(report[name]["value"])
         for report in found[method].values():
             assert report["rows"] == 20
             assert report["amortization_gap"]["value"] > 0

@@ -23,10 +23,14 @@ WORDS: dict[str, Function] = {
     for name in (
         *("exp", "sigmoid", "sum_softplus", "tanh", "elu", "relu", "leaky_relu"),
         *("abs", "sign", "positive", "sum_last", "mean_last", "total_last", "log_softmax"),
+        *("square", "norm_last"),
     )
 }
 WORDS |= {
     "log": lambda ops, a: ops.log(ops.abs(a) + 1e-5),
+    "root": lambda ops, a: ops.root(ops.square(a)),
+    "halves": lambda ops, a: ops.halves(a)[1],
+    "maximum of two": lambda ops, a: ops.maximum(a, -0.5 * a),
     "sqrt": lambda ops, a: ops.sqrt(a * a + 0.5),
     "minimum": lambda ops, a: ops.minimum(a, 0.25),
     "maximum": lambda ops, a: ops.maximum(a, -0.25),
@@ -183,6 +187,32 @@ def test_loop_applies_its_body_and_reads_from_outside(trips: int) -> None:
     np.testing.assert_allclose(got_a, want, atol=1e-5)
     read = values(3, 2, seed=2)[[0, 1, 2, 2, 2]][:trips].sum(0)
     np.testing.assert_allclose(got_b, np.broadcast_to(read, (4, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [None, 2])
+def test_zeros_of_its_rows(width: int | None) -> None:
+    assert_same(lambda ops, a: ops.zeros(a, width), values(5, 6))
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.999])
+@pytest.mark.parametrize("steps", [1, 2, 7, 1000, 100_000])
+def test_a_count_of_steps_is_reckoned_with(decay: float, steps: int) -> None:
+    """In a graph as outside it, where a count is a number; to single precision even where 1 - decay^steps is small."""
+    graph = Graph()
+    ops, index = OnnxOps(graph), graph.default("index", np.array(0, np.int64))
+    count = ops.number(index)
+    shares = [ops.bias_correction(decay, count), ops.minimum(count / 2, 1.0), 3.0 / (1.0 + count / 2.75)]
+    got = run(graph, shares, {"index": np.array(steps)}, rank=0)
+    exact = [1 - decay**steps, min(steps / 2, 1.0), 3.0 / (1.0 + steps / 2.75)]
+    np.testing.assert_allclose(got, exact, rtol=5e-7)
+    assert TORCH.bias_correction(decay, TORCH.number(steps)) == exact[0]
+    assert TORCH.minimum(TORCH.number(steps) / 2, 1.0) == exact[1]
+
+
+def test_the_root_of_nothing_has_a_derivative() -> None:
+    nothing = torch.zeros(3, requires_grad=True)
+    [slope] = torch.autograd.grad(TORCH.root(nothing).sum(), nothing)
+    assert slope.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_what_no_output_needs_is_left_out() -> None:

@@ -12,6 +12,7 @@ from closegap_core.config import RefinerConfig
 from closegap_core.inference.refiners import REFINERS, State
 from closegap_core.model import Model
 from closegap_core.objective import ELBO, Objective
+from closegap_core.ops import TORCH
 from tests.core.test_step import (
     HIERARCHIES,
     LATENT,
@@ -123,7 +124,7 @@ def test_a_clipped_gradient_keeps_its_direction() -> None:
     )
     gradient.requires_grad_()
     still = torch.zeros(3, 2 * LATENT)
-    value, _ = rule.advance(still, gradient, State(still, still, 0))
+    value, _ = rule.advance(TORCH, still, gradient, State(still, still, 0))
     short, long = gradient[1].norm(), gradient[2].norm()
     torch.testing.assert_close(value[:2], gradient[:2])
     torch.testing.assert_close(value[2], gradient[2] * 2.0 / long)

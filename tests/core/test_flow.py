@@ -16,7 +16,7 @@ from closegap_core.errors import NumericalError
 from closegap_core.flow import AuxiliaryFlow, best_flow, pairs
 from closegap_core.measure.estimators import Estimates, elbo, flow_bound
 from closegap_core.measure.evaluate import carry_out
-from closegap_core.measure.gaps import gap_report, gap_stages
+from closegap_core.measure.gaps import Gaps, gap_report, gap_stages
 from closegap_core.measure.ledger import Ledger
 from closegap_core.measure.optimum import Optimum, optimum
 from closegap_core.measure.stage import outcome
@@ -263,7 +263,7 @@ def report(known: Known, q: Posterior, config: GapConfig, folder: Path) -> dict[
     ledger = Ledger(folder, {})
     for _ in carry_out([Optimum(portion, config.optimum), *gap_stages(portion, config)], ledger):
         pass
-    return gap_report(ledger, "test", config, None)
+    return gap_report(ledger, "test", Gaps.read(ledger, "test", config, richer=False), None)
 
 
 def settings(flow: FlowConfig | None) -> GapConfig:

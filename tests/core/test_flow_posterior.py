@@ -15,7 +15,7 @@ from torch.distributions import MultivariateNormal, Normal
 from closegap_core import seeds
 from closegap_core.config import TrainConfig
 from closegap_core.errors import ExportError
-from closegap_core.export.encoder import exported
+from closegap_core.export.recorded import recorded
 from closegap_core.inference.flow import Flow, FlowPosterior
 from closegap_core.model import Model
 from closegap_core.objective import ELBO, Objective
@@ -273,7 +273,7 @@ def test_it_survives_the_disk(tmp_path: Path) -> None:
 
 def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(ExportError, match="'flow' gives no diagonal Gaussian"):
-        exported(make())
+        recorded(make())
     with pytest.raises(ValidationError, match=r"free_bits is 0\.1, but the KL of inference method flow"):
         TrainConfig.model_validate({**config().model_dump(), "training": {"free_bits": 0.1}})
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from closegap_core import seeds
 from closegap_core.config import AisConfig, GapConfig, TrainConfig
 from closegap_core.measure.evaluate import carry_out
-from closegap_core.measure.gaps import certificate_of, gap_report, gap_stages
+from closegap_core.measure.gaps import Gaps, certificate_of, gap_report, gap_stages
 from closegap_core.measure.ledger import Ledger
 from closegap_core.measure.optimum import Optimum
 from closegap_core.measure.subject import Portion
@@ -97,7 +97,8 @@ def report(model: Model, x: Tensor, q: Posterior, config: GapConfig, folder: Pat
     events = list(carry_out([*stages, *([certificate] if certificate else [])], ledger))
     assert events[-1].done == events[-1].total
     assert [event.done for event in events] == sorted(event.done for event in events)
-    return gap_report(ledger, "test", config, certificate.summary(ledger) if certificate else None)
+    found = Gaps.read(ledger, "test", config, richer=False)
+    return gap_report(ledger, "test", found, certificate.summary(ledger) if certificate else None)
 
 
 @pytest.mark.parametrize(

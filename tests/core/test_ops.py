@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from closegap_core import seeds
 from closegap_core.activations import ACTIVATIONS
-from closegap_core.ops import TORCH, add_outer
+from closegap_core.kernels import Packed, add_outer, pack
+from closegap_core.ops import TORCH
 
 
 def values(*shape: int, seed: int = 0) -> Tensor:
@@ -77,3 +78,35 @@ def test_the_gradient_of_a_weight_is_added(rows: int) -> None:
     add_outer(total, delta, wide[:, 2:7], 0.3)
     torch.testing.assert_close(total, want, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(single.double(), want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 640])
+def test_a_packed_weight_multiplies_as_before(rows: int) -> None:
+    """In single precision by oneDNN; where there is something to differentiate, as if it were not packed."""
+    weight, h, a, bias = values(512, 300), values(rows, 300, seed=1), values(rows, 512, seed=2), values(512)
+    with torch.no_grad():
+        packed = pack({"weight": weight.float(), "bias": bias.float()})
+    assert isinstance(packed["weight"], Packed)
+    for graph in (False, True):
+        with torch.set_grad_enabled(graph):
+            across = TORCH.linear(h.float(), packed["weight"], packed["bias"])
+            back = TORCH.matmul(a.float(), packed["weight"])
+        torch.testing.assert_close(across.double(), h @ weight.t() + bias, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(back.double(), a @ weight, rtol=1e-4, atol=1e-4)
+
+
+def test_only_large_matrices_of_single_precision_are_packed() -> None:
+    with torch.no_grad():
+        kept = {"double": values(512, 512), "small": values(8, 9).float(), "bias": values(300000).float()}
+        assert all(value is kept[name] for name, value in pack(kept).items())
+    kept = {"learning": values(512, 512).float()}
+    assert pack(kept)["learning"] is kept["learning"]
+
+
+@torch.no_grad()
+def test_elu_of_single_precision() -> None:
+    """To half an ulp of one near zero, and without overflow far from it."""
+    a = torch.cat([10 * values(4000), 1e-5 * values(50, seed=1), torch.tensor([-1e30, -1e4, 0.0, 1e4, 1e30])])
+    want = functional.elu(a)
+    torch.testing.assert_close(TORCH.elu(a.float()).double(), want, rtol=3e-7, atol=1.5e-7)
+    torch.testing.assert_close(TORCH.elu(a), want, rtol=1e-14, atol=3e-16)

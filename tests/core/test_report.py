@@ -280,10 +280,14 @@ def test_what_was_measured_is_shown(tmp_path: Path) -> None:
     figures = figures_of(page)
     bars = {trace["name"]: trace["y"] for trace in figures["gaps-0"]["data"]}
     assert bars == {"approximation gap": [1.5, 1.5], "amortization gap": [2.5, 3.25]}
-    own, adam, _ = figures["frontier-0-0"]["data"]
+    passes, seconds = (
+        [trace for trace in figures[f"frontier-0-{axis}"]["data"] if trace["mode"] != "none"]
+        for axis in (0, 1)
+    )
+    own, adam, _ = passes
     assert (own["x"], own["y"]) == ([1.0, 2.0], [4.0, 3.0]), "the prior is left out"
     assert adam["name"] == "adam, rate 0.05, from the model"
-    assert figures["frontier-0-1"]["data"][1]["x"] == [0.0, 0.01]
+    assert seconds[1]["x"] == [0.0, 0.01]
     assert figures["gradients-0"]["data"][0]["y"] == [2.0, 1.0, 2.0 / 3]
     assert figures["dimensions-0"]["data"][0]["y"] == [3.0, 1.0, 0.002]
     shown, *paths = figures["surface-0-0"]["data"]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from closegap_core.config.base import Config, Seed, named
-from closegap_core.config.inference import RefinerConfig, Samples, paired
+from closegap_core.config.refiner import RefinerConfig, Samples, paired
 
 
 class SampledRefinerConfig(RefinerConfig):

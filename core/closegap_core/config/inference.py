@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from closegap_core.config.base import Config, named
-from closegap_core.config.model import (
-    AnyNetworkConfig,
-    IteratedMlpConfig,
-    IteratedNetworkConfig,
-    NetworkConfig,
-    RecurrentConfig,
+from closegap_core.config.encoder import (
+    AnyStart,
+    IterativeStart,
+    LadderStart,
+    StandardStart,
+    encoders_of,
 )
-
-Encoding = Literal["data", "gradient", "error", "estimate"]
-Samples = Annotated[int, Field(ge=1, le=10_000, description="Monte-Carlo samples S of an ELBO estimate.")]
-
-
-def paired(draws: str, samples: int) -> None:
-    """Raises ValueError where draws come in pairs and the samples do not."""
-    if draws != "independent" and samples % 2:
-        raise ValueError(
-            f"draws are {draws}, which come in pairs, but samples is {samples}; give an even number"
-        )
+from closegap_core.config.model import AnyNetworkConfig, NetworkConfig
+from closegap_core.config.refiner import Refiner, RefinerConfig, Samples, paired
 
 
 class SampledConfig(Config):
@@ -55,119 +45,12 @@ class SampledConfig(Config):
         return self
 
 
-class EncoderConfig(Config):
-    """What every encoder has: networks."""
-
-    encoder: AnyNetworkConfig | IteratedNetworkConfig = NetworkConfig()
-    encoders: tuple[AnyNetworkConfig | IteratedNetworkConfig, ...] | None = Field(
-        None, description="One network a level, nearest the data first, in place of `encoder`."
-    )
-
-    @property
-    def encoded(self) -> tuple[Encoding, ...]:
-        """What the networks see."""
-        return ("data",)
-
-    @property
-    def batch_norm(self) -> bool:
-        """Whether a network of it has statistics of the batch."""
-        return any(
-            isinstance(network, IteratedMlpConfig) and network.batch_norm for network in self.networks(1)
-        )
-
-    def networks(self, depth: int) -> tuple[AnyNetworkConfig | IteratedNetworkConfig, ...]:
-        """Of each of `depth` levels, nearest the data first."""
-        return self.encoders or (self.encoder,) * depth
-
-
-class OnePassConfig(EncoderConfig):
-    """An encoder that runs once: x to q."""
-
-    encoder: AnyNetworkConfig = NetworkConfig()
-    encoders: tuple[AnyNetworkConfig, ...] | None = Field(
-        None, description="One network a level, nearest the data first, in place of `encoder`."
-    )
-
-    def networks(self, depth: int) -> tuple[AnyNetworkConfig, ...]:
-        return self.encoders or (self.encoder,) * depth
-
-
-class StandardStart(OnePassConfig):
-    """The variational auto-encoder's encoder: x to q(z|x) in one pass (Kingma & Welling 2014)."""
-
-    method: Literal["standard"] = "standard"
-
-
 class StandardConfig(StandardStart, SampledConfig):
     """The standard encoder by itself."""
 
 
-class LadderStart(OnePassConfig):
-    """A pass up for what the data say of each level, and a pass down that meets its prior (Sønderby et al. 2016)."""
-
-    method: Literal["ladder"] = "ladder"
-
-
 class LadderConfig(LadderStart, SampledConfig):
     """The ladder encoder by itself."""
-
-
-OnePassStart = Annotated[StandardStart | LadderStart, Field(discriminator="method"), named("method")]
-
-
-class IterativeStart(EncoderConfig):
-    """Iterative amortized inference (Marino, Yue & Mandt 2018): encode signals of the ELBO, update q, repeat."""
-
-    method: Literal["iterative"] = "iterative"
-    start: OnePassStart | None = Field(
-        None, description="What iteration 0 is: the prior, or an encoder that learns at its own output."
-    )
-    encode: tuple[Encoding, ...] = Field(
-        ("data", "gradient", "estimate"),
-        min_length=1,
-        description="What the encoder sees; each at most once.",
-    )
-    normalise: Literal["none", "layer", "log_sign"] = Field(
-        "layer", description="How gradients and errors are scaled, each block of each row by itself."
-    )
-    update: Literal["direct", "additive", "gated", "learned_sgd", "natural"] = "gated"
-    encoder: IteratedNetworkConfig = IteratedMlpConfig(connection="highway")
-    encoders: tuple[IteratedNetworkConfig, ...] | None = Field(
-        None, description="One network a level, nearest the data first, in place of `encoder`."
-    )
-    iterations: Annotated[int, Field(ge=1, le=1000)] = Field(
-        5, description="Inference iterations T in training."
-    )
-    loss_weights: Literal["uniform", "linear", "last"] = Field(
-        "uniform",
-        description="Share of iteration t in what the encoder learns: 1/T, in proportion to t, or only t = T.",
-    )
-    backprop_through_iterations: bool = Field(
-        False,
-        description="Signals and earlier iterates are differentiated too, in place of constants; memory grows with T.",
-    )
-
-    @property
-    def by_autograd(self) -> str | None:
-        """Why it does not learn by the hand-written backward of its networks; None where it does."""
-        if self.backprop_through_iterations:
-            return "backprop_through_iterations is true"
-        for network in self.networks(1):
-            if isinstance(network, RecurrentConfig):
-                return f"an encoder of kind {network.kind} learns from all iterations together"
-        return "an encoder has batch_norm" if self.batch_norm else None
-
-    @property
-    def encoded(self) -> tuple[Encoding, ...]:
-        return self.encode
-
-    @model_validator(mode="after")
-    def _encodings_make_sense(self) -> IterativeStart:
-        if len(set(self.encode)) != len(self.encode):
-            raise ValueError(f"encode names a block twice: {list(self.encode)}")
-        if set(self.encode) == {"estimate"}:
-            raise ValueError("encode must have at least one of data, gradient, error beside the estimate")
-        return self
 
 
 class IterativeConfig(IterativeStart, SampledConfig):
@@ -196,30 +79,6 @@ class IterativeConfig(IterativeStart, SampledConfig):
         return self
 
 
-class RefinerConfig(Config):
-    """A rule that moves each row's own q along the gradient of its ELBO."""
-
-    kind: Literal["sgd", "momentum", "rmsprop", "adam", "natural", "newton"] = "adam"
-    learning_rate: float = Field(0.1, gt=0, le=10, description="Of the per-row gradient.")
-    clip: float | None = Field(
-        None, gt=0, description="Longest gradient of a row, by its norm; a longer one is shortened to it."
-    )
-    momentum: float = Field(0.6, ge=0, lt=1, description="Of `momentum`, `natural` and `newton`.")
-    anneal: float = Field(
-        3.0, gt=0, description="Of `newton`: after so many steps rate and momentum are halved."
-    )
-    trust: float = Field(
-        8.0, gt=0, description="Of `newton`: steps that the variance it starts from counts for."
-    )
-    draws: Literal["independent", "antithetic", "signs"] = Field(
-        "independent",
-        description="How the samples of a step relate; the latter two come in pairs, so S is even.",
-    )
-
-
-Refiner = Annotated[RefinerConfig, named("kind")]
-
-
 class RefinedConfig(SampledConfig):
     """What every method with a refiner has."""
 
@@ -236,13 +95,6 @@ class SviConfig(RefinedConfig):
 
     method: Literal["svi"] = "svi"
     iterations: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="Steps on q for each batch.")
-
-
-AnyStart = Annotated[
-    StandardStart | LadderStart | IterativeStart,
-    Field(discriminator="method", description="The encoder whose last q the refiner starts from."),
-    named("method"),
-]
 
 
 class HybridConfig(RefinedConfig):
@@ -307,12 +159,3 @@ InferenceConfig = Annotated[
     Field(discriminator="method"),
     named("method"),
 ]
-
-
-def encoders_of(inference: Config | None) -> Iterator[tuple[str, EncoderConfig]]:
-    """Every encoder of an inference method and where it is: `inference`, `inference.start`, …"""
-    path = "inference"
-    while inference is not None:
-        if isinstance(inference, EncoderConfig):
-            yield path, inference
-        inference, path = getattr(inference, "start", None), f"{path}.start"

@@ -8,12 +8,12 @@ from pydantic import Field, PositiveInt, model_validator
 
 from closegap_core.config.base import Config, Seed
 from closegap_core.config.data import DataConfig
+from closegap_core.config.encoder import encoders_of
 from closegap_core.config.inference import (
     AuxiliaryFlowConfig,
     InferenceConfig,
     IterativeConfig,
     SviConfig,
-    encoders_of,
 )
 from closegap_core.config.model import ModelConfig
 

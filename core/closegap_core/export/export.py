@@ -22,8 +22,9 @@ from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
 from closegap_core.encode.encoder import FORMAT, PREFIX
 from closegap_core.errors import ExportError
-from closegap_core.export.encoder import FixedNoise, build, exported, fixed_noise, is_iterative, reads_noise
+from closegap_core.export.encoder import build
 from closegap_core.export.gate import BATCH_SIZES, ELBO_LIMIT, MEDIAN_LIMIT, ROUNDING, STEP_LIMIT, Gate
+from closegap_core.export.recorded import MOST_STEP_DRAWS, FixedNoise, Recorded, fixed_noise, recorded
 from closegap_core.model import Model
 from closegap_core.progress import Progress
 from closegap_core.trained import Trained, read_trained
@@ -38,17 +39,17 @@ def export(bundle: Path, config: ExportConfig, dataset: Dataset, folder: Path) -
     """Write into the staged `folder` the model of `bundle` with its encoder.onnx and parity.json; unsealed.
 
     The gate compares file and model on validation rows of `dataset`; `folder` gets nothing unless all checks pass.
-    Raises ExportError: no encoder, too large, rows of another width, or a file that differs from the model.
+    Raises ExportError: no encoder, a second refiner, too large, rows of another width, or a file that differs from
+    the model.
     """
     open_bundle(bundle)
     trained = read_trained(bundle)
     rows = _held_out(trained, dataset, config)
-    exported(trained.model)
-    noise = fixed_noise(config, trained.model.generative.latent)
+    parts = recorded(trained.model, config.refine)
+    noise = fixed_noise(config, trained.model.generative.latent, parts.refine)
     model = _describe(_build(trained.model, noise, config), trained, config)
-    gate = Gate(
-        model.SerializeToString(), trained.model, read_trained(bundle, torch.float64).model, noise, rows
-    )
+    oracle = read_trained(bundle, torch.float64).model
+    gate = Gate(model.SerializeToString(), trained.model, oracle, noise, rows, config.refine)
     yield Progress(0, gate.count, "check")
     checks: dict[str, Any] = {}
     failures: list[str] = []
@@ -82,7 +83,8 @@ def _build(model: Model, noise: FixedNoise, config: ExportConfig) -> onnx.ModelP
     size = sum(flat.data.numel() * 4 for flat in (model.theta, model.phi))
     if size > LARGEST:
         raise ExportError(f"the weights take {size} bytes; one ONNX file holds at most {LARGEST}")
-    built = build(model, noise, config.iterations or model.method.iterations)
+    iterations = config.iterations or recorded(model, config.refine).iterations
+    built = build(model, noise, iterations, config.refine)
     try:
         onnx.checker.check_model(built, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -96,7 +98,7 @@ def _describe(built: onnx.ModelProto, trained: Trained, config: ExportConfig) ->
     described.CopyFrom(built)
     described.producer_name, described.producer_version = "closegap", version("closegap")
     described.doc_string = (
-        f"Encoder of a latent variable model ({trained.config.inference.method} inference): "
+        f"Encoder of a latent variable model ({_inference(trained, config)}): "
         "x -> mean and log-variance of q(z|x), and the row's ELBO in nats."
     )
     for name, value in _metadata(trained, config).items():
@@ -104,8 +106,14 @@ def _describe(built: onnx.ModelProto, trained: Trained, config: ExportConfig) ->
     return described
 
 
+def _inference(trained: Trained, config: ExportConfig) -> str:
+    steps = "" if config.refine is None else f", then steps of the {config.refine.refiner.kind} refiner"
+    return f"{trained.config.inference.method} inference{steps}"
+
+
 def _metadata(trained: Trained, config: ExportConfig) -> dict[str, Any]:
     model, train = trained.model, trained.config.model_dump(mode="json")
+    parts = recorded(model, config.refine)
     train["data"]["source"] = Path(trained.config.data.source).name
     train["data"]["path"] = None
     likelihood = trained.config.model.likelihood
@@ -113,7 +121,8 @@ def _metadata(trained: Trained, config: ExportConfig) -> dict[str, Any]:
     return {
         "format_version": FORMAT,
         "latent": model.generative.latent,
-        "iterations": (config.iterations or model.method.iterations) if is_iterative(model) else None,
+        "iterations": None if parts.last is None else config.iterations or parts.iterations,
+        "refine": None if parts.refine is None else parts.refine.model_dump(mode="json"),
         "config": train,
         "export": config.model_dump(mode="json"),
         "weights_sha256": weights_digest(model),
@@ -124,13 +133,7 @@ def _metadata(trained: Trained, config: ExportConfig) -> dict[str, Any]:
             "samples": trained.config.inference.samples,
             "seed": trained.config.training.seed,
         },
-        "noise": {
-            "kind": "antithetic pairs of standard normal draws, shared by all rows and iterations",
-            "generator": "numpy PCG64 seeded by [seed, 1] for the iterations, [seed, 2] for the ELBO",
-            "seed": config.seed,
-            "samples": config.samples if reads_noise(model) else 0,
-            "elbo_samples": config.elbo_samples,
-        },
+        "noise": _noise(parts, config),
         "preprocess": {
             "width": model.width,
             "shape": list(trained.shape),
@@ -146,6 +149,25 @@ def _metadata(trained: Trained, config: ExportConfig) -> dict[str, Any]:
             "onnxruntime": onnxruntime.__version__,
             "numpy": np.__version__,
         },
+    }
+
+
+def _noise(parts: Recorded, config: ExportConfig) -> dict[str, Any]:
+    steps = None
+    if parts.refine is not None:
+        steps = {
+            "kind": f"{parts.refine.refiner.draws} draws, others at each step, shared by all rows",
+            "generator": "numpy PCG64 seeded by [seed, 3]",
+            "steps": min(parts.refine.steps, MOST_STEP_DRAWS),
+            "samples": config.samples,
+        }
+    return {
+        "kind": "antithetic pairs of standard normal draws, shared by all rows and iterations",
+        "generator": "numpy PCG64 seeded by [seed, 1] for the iterations, [seed, 2] for the ELBO",
+        "seed": config.seed,
+        "samples": config.samples if parts.reads_noise else 0,
+        "elbo_samples": config.elbo_samples,
+        "refiner": steps,
     }
 
 

@@ -8,9 +8,9 @@ Error of a row: max over dimensions of |a - b| / (1 + |b|), mean and log-varianc
 larger: the map amplifies rounding, and a file need not be closer to the oracle than the model that was trained.
 
 The worst row is judged, unless rounding moves single rows far: where a step is discontinuous (log-sign inputs, a
-decoder with relu or leaky relu), or where the model's own worst row is beyond the limit, as it is when iterations
-diverge. A worst row is then chance, and the 95th percentile row is judged in its place, after several iterations
-the median row.
+decoder with relu or leaky relu, a refiner that divides by the gradient's own size), or where the model's own worst
+row is beyond the limit, as it is when iterations diverge. A worst row is then chance, and the 95th percentile row is
+judged in its place, after several iterations the median row.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from closegap_core.encode.encoder import Encoder, Encoding
-from closegap_core.export.encoder import FixedNoise, is_iterative, start_of
-from closegap_core.generative import Signals, Wanted
-from closegap_core.inference.amortized import Amortized, Iterate
+from closegap_core.config import RefineConfig
+from closegap_core.encode.encoder import MOST_ITERATIONS, Encoder, Encoding
+from closegap_core.export.recorded import FixedNoise
+from closegap_core.export.replay import Replay
 from closegap_core.model import Model
-from closegap_core.ops import TORCH
 from closegap_core.posterior import Posterior
 
 STEP_LIMIT, MEDIAN_LIMIT, ELBO_LIMIT = 1e-5, 1e-5, 1e-3
 """Of the worst row after one iteration, of the median row after several, of the worst row's ELBO."""
 ROUNDING, ROBUST = 4.0, 0.95
 BATCH_SIZES = (1, 3, 33, 256)
+MOST_REPLAYED = 16
+"""Iterations that are replayed, q by q, for the check of one more."""
 
 
 class Check(NamedTuple):
@@ -71,18 +71,28 @@ class Judged(NamedTuple):
 
 @final
 class Gate:
-    """The checks of one file. rows: (N, X) float32 held-out rows as the model sees them."""
+    """The checks of one file. rows: (N, X) float32 held-out rows as the model sees them; refine: as it was built."""
 
-    def __init__(self, file: bytes, model: Model, oracle: Model, noise: FixedNoise, rows: np.ndarray) -> None:
-        self.file, self.encoder = file, Encoder(file)
-        self.model, self.oracle, self.rows = model, oracle, rows
-        self.noise = noise
-        trained = model.method.iterations
-        self.iterations = sorted({0, 1, trained, 2 * trained}) if is_iterative(model) else [1]
-        self.starts = sorted({0, trained - 1, 2 * trained - 1}) if is_iterative(model) else []
-        self.worst = 1.0 if _is_continuous(model) else ROBUST
-        self.model_walk = self._walk(model, autograd=False)
-        self.oracle_walk = self._walk(oracle, autograd=True)
+    def __init__(
+        self,
+        file: bytes,
+        model: Model,
+        oracle: Model,
+        noise: FixedNoise,
+        rows: np.ndarray,
+        refine: RefineConfig | None = None,
+    ) -> None:
+        self.file, self.encoder, self.rows = file, Encoder(file), rows
+        self.model = Replay(model, refine, noise, rows, autograd=False)
+        self.oracle = Replay(oracle, refine, noise, rows, autograd=True)
+        parts = self.model.parts
+        trained, longer = parts.iterations, min(2 * parts.iterations, MOST_ITERATIONS)
+        self.iterations = [1] if parts.last is None else sorted({0, 1, trained, longer})
+        self.starts = [] if parts.last is None else self._starts(trained, longer)
+        self.worst = 1.0 if parts.smooth and _is_continuous(model) else ROBUST
+        self.model_walk, self.oracle_walk = (
+            replay.walk(self.iterations[-1]) for replay in (self.model, self.oracle)
+        )
 
     @property
     def count(self) -> int:
@@ -99,29 +109,35 @@ class Gate:
             yield self._batch(size)
         yield self._again()
 
+    def _starts(self, trained: int, longer: int) -> list[int]:
+        most = MOST_REPLAYED if self.model.replayed else longer
+        return sorted({0, min(trained - 1, most), min(longer - 1, most)})
+
     def _run(self, rows: np.ndarray, iterations: int) -> Encoding:
         return self.encoder(rows, iterations, batch_size=len(rows))
 
     def _one_step(self, start: int) -> Check:
         """From the file's own q after `start` iterations: one more by the file, the model and the oracle.
 
-        A recurrent state is not among the file's outputs: it is replayed, along the file's own q of all iterations.
+        What else is carried is not among the file's outputs: it is replayed, along the file's own q of all iterations.
         """
-        first = 0 if _state_width(self.model) else start
+        first = 0 if self.model.replayed else start
         *before, after = (self._run(self.rows, count) for count in range(first, start + 2))
-        exact = self._step(self.oracle, first, before, autograd=True)
-        ours = self._step(self.model, first, before, autograd=False)
+        ours, exact = (
+            replay.after(first, [_posterior(encoding, replay.dtype) for encoding in before])
+            for replay in (self.model, self.oracle)
+        )
         judged = Judged(_error(_posterior(after, torch.float64), exact), _error(ours, exact))
         name = f"one step after {start}"
         return Check(name, judged.figures(), judged.failures(name, self.worst, STEP_LIMIT))
 
     def _whole(self, count: int) -> Check:
-        """All of `count` iterations from the prior, and the ELBO there."""
+        """All of `count` iterations from the first q, and the ELBO there."""
         got = self._run(self.rows, count)
         model_q, oracle_q = self.model_walk[count], self.oracle_walk[count]
         q = Judged(_error(_posterior(got, torch.float64), oracle_q), _error(model_q, oracle_q))
-        exact = self._elbo(self.oracle, oracle_q)
-        elbo = Judged(_elbo_error(got.elbo, exact), _elbo_error(self._elbo(self.model, model_q), exact))
+        exact = self.oracle.elbo(oracle_q)
+        elbo = Judged(_elbo_error(got.elbo, exact), _elbo_error(self.model.elbo(model_q), exact))
         name = f"{count} iterations"
         stable = count <= 1 or float(q.model.max()) <= STEP_LIMIT
         return Check(
@@ -154,61 +170,6 @@ class Gate:
         )
         equal = all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
         return Check("run again", {"bitwise": equal}, () if equal else ("run again: the result differs",))
-
-    def _step(self, model: Model, first: int, before: Sequence[Encoding], autograd: bool) -> Posterior:
-        """q after the last of `before`, those of iterations `first` and on; only the state is this model's own."""
-        x = torch.from_numpy(self.rows).to(model.dtype)
-        at = _first(model, _posterior(before[0], model.dtype))
-        for t, encoding in enumerate(before, first):
-            at = at._replace(q=_posterior(encoding, model.dtype))
-            at = _next(model, x, at, t, self._draws(model), autograd)
-        return at.q
-
-    def _walk(self, model: Model, autograd: bool) -> list[Posterior]:
-        """q of iterations 0 to the last that is checked; all the same where there are no iterations."""
-        x, views = torch.from_numpy(self.rows).to(model.dtype), (model.theta.views, model.phi.views)
-        with torch.no_grad():
-            start = start_of(model).at(model.generative, *views, x, lambda t: self._draws(model)).q
-        walk = [_first(model, start)]
-        for t in range(self.iterations[-1]):
-            walk.append(_next(model, x, walk[-1], t, self._draws(model), autograd))
-        return [at.q for at in walk]
-
-    def _draws(self, model: Model) -> Tensor:
-        return torch.from_numpy(self.noise.iterations).to(model.dtype)
-
-    def _elbo(self, model: Model, q: Posterior) -> np.ndarray:
-        x = torch.from_numpy(self.rows).to(model.dtype)
-        elbo: np.ndarray = model.bound(x, q, torch.from_numpy(self.noise.elbo).to(model.dtype)).elbo.numpy()
-        return elbo
-
-
-def _state_width(model: Model) -> int:
-    return model.method.state_width if isinstance(model.method, Amortized) else 0
-
-
-def _first(model: Model, q: Posterior) -> Iterate:
-    return model.method.first(q) if isinstance(model.method, Amortized) else Iterate(q, None)
-
-
-def _next(model: Model, x: Tensor, at: Iterate, t: int, draws: Tensor, autograd: bool) -> Iterate:
-    """Iteration t + 1 as in training, or with the gradient of the ELBO by autograd; without iterations, the same."""
-    method, theta, phi = model.method, model.theta.views, model.phi.views
-    if not isinstance(method, Amortized):
-        return at
-    wanted, q = method.wanted, at.q
-    gradient = None
-    if autograd and wanted.gradient:
-        leaves = Posterior(*(part.clone().requires_grad_() for part in q))
-        elbo = model.generative.bound(TORCH, theta, x, leaves, draws, len(draws)).elbo.sum()
-        gradient, wanted = Posterior(*torch.autograd.grad(elbo, leaves)), Wanted(False, wanted.error)
-    with torch.no_grad():
-        signals = Signals(None, None)
-        if wanted.gradient or wanted.error:
-            signals = model.generative.signals(TORCH, theta, x, q, draws, len(draws), wanted)
-        if gradient is not None:
-            signals = signals._replace(gradient=gradient)
-        return method.update(TORCH, phi, method.constant(TORCH, phi, x), signals, at, t).after
 
 
 def _posterior(encoding: Encoding, dtype: torch.dtype) -> Posterior:

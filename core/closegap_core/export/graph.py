@@ -1,4 +1,4 @@
-"""The vocabulary of `closegap_core.ops` recorded as an ONNX graph instead of being run.
+"""The vocabulary of `closegap_core.vocabulary` recorded as an ONNX graph instead of being run.
 
 Calling the step functions of training with `OnnxOps` writes one node for each call. Weights and constants become
 initialisers of the main graph, once; the body of a `Loop` refers to them in the outer scope.

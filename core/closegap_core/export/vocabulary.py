@@ -1,4 +1,4 @@
-"""`closegap_core.ops.Ops` on the symbols of a graph."""
+"""`closegap_core.vocabulary.Ops` on the symbols of a graph."""
 
 from __future__ import annotations
 
@@ -98,11 +98,28 @@ class OnnxOps:
     def positive(self, a: Symbol) -> Symbol:
         return self.graph.emit("Cast", [self.graph.binary("Greater", a, 0.0)], a.width, to=TensorProto.FLOAT)
 
+    def square(self, a: Symbol) -> Symbol:
+        return a * a
+
+    def root(self, a: Symbol) -> Symbol:
+        return self.sqrt(a)
+
     def minimum(self, a: Symbol, bound: float) -> Symbol:
         return self.graph.binary("Min", a, bound)
 
-    def maximum(self, a: Symbol, bound: float) -> Symbol:
+    def maximum(self, a: Symbol, bound: Symbol | float) -> Symbol:
         return self.graph.binary("Max", a, bound)
+
+    def bias_correction(self, decay: float, steps: Symbol) -> Symbol:
+        # 1 - exp(-a) = tanh(a / 2) (1 + exp(-a)), which keeps its digits where 1 - decay^steps would lose them.
+        exponent = steps * -math.log(decay)
+        return self.tanh(exponent * 0.5) * (1.0 + self.exp(-exponent))
+
+    def zeros(self, like: Symbol, width: int | None = None) -> Symbol:
+        return self.graph.zeros(like, like.last if width is None else width)
+
+    def number(self, index: Symbol) -> Symbol:
+        return self.graph.emit("Cast", [index], 1, to=TensorProto.FLOAT)
 
     def clip(self, a: Symbol, low: float, high: float) -> Symbol:
         return self.graph.emit("Clip", [a, self.graph.number(low), self.graph.number(high)], a.width)
@@ -117,6 +134,9 @@ class OnnxOps:
 
     def split(self, a: Symbol, widths: Sequence[int]) -> tuple[Symbol, ...]:
         return self.graph.emit_many("Split", [a, self.graph.integers(widths)], widths, axis=-1)
+
+    def halves(self, a: Symbol) -> tuple[Symbol, ...]:
+        return self.split(a, [a.last // 2] * 2)
 
     def row(self, table: Symbol, index: Symbol | int) -> Symbol:
         asked = self.graph.integer(index) if isinstance(index, int) else index
@@ -141,6 +161,9 @@ class OnnxOps:
     def sum_softplus(self, a: Symbol) -> Symbol:
         # max(a, 0) + log(1 + exp(-|a|)): equal, never overflows, and ONNX Runtime's Softplus takes 4 times as long.
         return self.sum_last(self.relu(a) + self.log(self.exp(-self.abs(a)) + 1.0))
+
+    def norm_last(self, a: Symbol) -> Symbol:
+        return self.graph.emit("ReduceL2", [a, self.graph.integers([-1])], 1, keepdims=1)
 
     def mean_last(self, a: Symbol) -> Symbol:
         return self.graph.emit("ReduceMean", [a, self.graph.integers([-1])], 1, keepdims=1)

@@ -21,6 +21,7 @@ from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Paramet
 from closegap_core.inference.refined import Refined, pull_back
 from closegap_core.inference.refiners import GRADIENT_ONLY, REFINERS, Reached, State, steps
 from closegap_core.objective import Objective
+from closegap_core.ops import TORCH
 from closegap_core.posterior import Posterior
 
 
@@ -70,14 +71,21 @@ class FiniteDifference(Refined):
                 kept = (before.value, before.state.first, before.state.second, after.gradient)
                 leaves = [part.detach().requires_grad_() for part in kept]
                 state = State(leaves[1], leaves[2], before.state.steps)
-                value, following = self.rule.advance(leaves[0], leaves[3], state)
-                ahead = self.rule.look_ahead(leaves[0], state)
+                value, following = self.rule.advance(TORCH, leaves[0], leaves[3], state)
+                ahead = self.rule.look_ahead(TORCH, leaves[0], state)
             ends = [value, following.first, following.second]
             *direct, along = _pulled(ends, backs, leaves)
             product = curvature.times(along, ahead.detach(), after.draw)
             indirect = _pulled([ahead], [product], leaves[:3])
             backs = [a + b for a, b in zip(direct, indirect, strict=True)]
-        return backs[0]
+        return backs[0] + self._begun(trace[0].value, backs[1:])
+
+    def _begun(self, value: Tensor, backs: list[Tensor]) -> Tensor:
+        """Gradient at the first state -> what it adds at the first value."""
+        with torch.enable_grad():
+            leaf = value.detach().requires_grad_()
+            state = self.rule.begin(TORCH, leaf)
+        return _pulled([state.first, state.second], backs, [leaf])[0]
 
 
 @final
@@ -100,21 +108,21 @@ class Curvature:
     @torch.no_grad()
     def times(self, direction: Tensor, at: Tensor, draw: Tensor) -> Tensor:
         """The Hessian in q times direction, (B, 2 Z), at `at`; scale * the mixed one times it is added to theta's."""
-        longest = float(direction.abs().max())
-        if longest == 0.0:
-            return torch.zeros_like(direction)
+        # A value on the device, which the host does not wait for; no direction at all gives no difference.
+        longest = direction.abs().max().clamp(min=torch.finfo(at.dtype).tiny)
         # The error of two-sided differences is least where the step is about the cube root of the precision.
-        width: float = torch.finfo(at.dtype).eps ** (1 / 3) / longest
-        ends = [
-            self._gradient(at + sign * width * direction, draw, sign / (2.0 * width)) for sign in (1.0, -1.0)
-        ]
+        width: Tensor = torch.finfo(at.dtype).eps ** (1 / 3) / longest
+        mixed = {name: torch.zeros_like(grad) for name, grad in self.grads.items()}
+        ends = [self._gradient(at + sign * width * direction, draw, sign, mixed) for sign in (1.0, -1.0)]
+        for name, difference in mixed.items():
+            self.grads[name].add_(difference / (2.0 * width))
         return (ends[0] - ends[1]) / (2.0 * width)
 
-    def _gradient(self, at: Tensor, draw: Tensor, share: float) -> Tensor:
-        """dL/dq; share * dL/dtheta is added to theta's."""
-        q, scale = Posterior(*at.chunk(2, -1)), self.scale * share
+    def _gradient(self, at: Tensor, draw: Tensor, sign: float, mixed: Parameters) -> Tensor:
+        """dL/dq; sign * scale * dL/dtheta is added to `mixed`."""
+        q, scale = Posterior(*at.chunk(2, -1)), self.scale * sign
         signals, _ = self.generative.learn(
-            self.theta, self.grads, self.x, q, draw, scale, GRADIENT_ONLY, self.objective
+            self.theta, mixed, self.x, q, draw, scale, GRADIENT_ONLY, self.objective
         )
         if signals.gradient is None:
             raise TypeError("the gradient of the ELBO was not computed")
@@ -124,6 +132,8 @@ class Curvature:
 def _pulled(ends: list[Tensor], backs: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
     """Gradients at the ends -> gradients at the leaves, zero where nothing connects them."""
     pairs = [(end, back) for end, back in zip(ends, backs, strict=True) if end.requires_grad]
+    if not pairs:
+        return [torch.zeros_like(leaf) for leaf in leaves]
     found = torch.autograd.grad(
         [end for end, _ in pairs], leaves, [back for _, back in pairs], retain_graph=True, allow_unused=True
     )

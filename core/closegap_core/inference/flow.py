@@ -179,7 +179,7 @@ class Flow(InferenceMethod):
 
     @staticmethod
     def _weigh(
-        generative: GenerativeModel, theta: Parameters, x: Tensor, draws: Draws, kl_weight: float
+        generative: GenerativeModel, theta: Parameters, x: Tensor, draws: Draws, kl_weight: float | Tensor
     ) -> Weighed:
         z, log_ratio = (part.detach() for part in draws)
         descent = generative.hierarchy.descend(TORCH, theta, z, z.shape[0])
@@ -202,7 +202,8 @@ class Flow(InferenceMethod):
             leaves = dict(phi) | {name: phi[name].detach().requires_grad_() for name in learned}
             draws = self.draw(leaves, *self.encode(leaves, x), noise(self.draws))
         weighed = self._weigh(generative, theta, x, draws, weight)
-        bound = _bound(self._weigh(generative, theta, x, draws, 1.0) if weight != 1.0 else weighed)
+        whole = self._weigh(generative, theta, x, draws, 1.0) if lesson.objective.warming else weighed
+        bound = _bound(whole)
         if not lesson.objective.importance_weighted:
             weighed = weighed.evenly()
         dz, ascent = generative.weighted.along(theta, x, weighed, weight)

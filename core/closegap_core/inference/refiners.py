@@ -2,7 +2,8 @@
 
 What the field calls stochastic variational inference with an optimizer (Hoffman et al. 2013), started anywhere: from
 the prior, or from what an encoder proposes. Gradients are each row's own, so a learning rate means the same at every
-batch size. To add one: a subclass, its name in `config.RefinerConfig`, and its line in `REFINERS`.
+batch size. A rule is written in the vocabulary of `ops`: it runs on torch, and exported files hold the same steps.
+To add one: a subclass, its name in `config.RefinerConfig`, and its line in `REFINERS`.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from closegap_core.generative import GenerativeModel, Wanted
 from closegap_core.inference.base import Noise, Parameters
 from closegap_core.inference.draws import DRAWS
 from closegap_core.objective import ELBO, Objective
-from closegap_core.ops import TORCH
+from closegap_core.ops import TORCH, Ops, Value
 from closegap_core.posterior import LOG_VAR_BOUND, Posterior
 
 GRADIENT_ONLY = Wanted(gradient=True, error=False)
 
 
 class State(NamedTuple):
-    """Running averages of a rule, (B, 2 Z) each, and the steps taken."""
+    """Running averages of a rule, (B, 2 Z) each, and the steps taken: a number, or a scalar of the graph."""
 
-    first: Tensor
-    second: Tensor
-    steps: int
+    first: Value
+    second: Value
+    steps: Value
 
 
 class Reached(NamedTuple):
@@ -50,29 +51,31 @@ class Refiner(ABC):
     def __init__(self, config: RefinerConfig) -> None:
         self.rate, self.momentum, self.clip = config.learning_rate, config.momentum, config.clip
 
-    def look_ahead(self, value: Tensor, state: State) -> Tensor:
+    def begin(self, ops: Ops, value: Value) -> State:
+        """Before the first step from `value`; nothing averaged unless a rule says otherwise."""
+        return State(ops.zeros(value), ops.zeros(value), 0)
+
+    def look_ahead(self, ops: Ops, value: Value, state: State) -> Value:
         """Where the gradient is taken; the value itself unless a rule says otherwise."""
         return value
 
     @abstractmethod
-    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, ops: Ops, value: Value, gradient: Value, state: State) -> tuple[Value, State]:
         """The increment (B, 2 Z) from the ascent direction at `look_ahead`, and the next state."""
 
     @final
-    def advance(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, ops: Ops, value: Value, gradient: Value, state: State) -> tuple[Value, State]:
         """The next value, its log-variances kept in [-15, 15], and the next state."""
-        increment, state = self.step(value, self._shortened(gradient), state)
-        mean, log_var = (value + increment).chunk(2, -1)
-        value = torch.cat([mean, log_var.clamp(-LOG_VAR_BOUND, LOG_VAR_BOUND)], -1)
+        increment, state = self.step(ops, value, self._shortened(ops, gradient), state)
+        mean, log_var = ops.halves(value + increment)
+        value = ops.concat([mean, ops.clip(log_var, -LOG_VAR_BOUND, LOG_VAR_BOUND)])
         return value, state._replace(steps=state.steps + 1)
 
-    def _shortened(self, gradient: Tensor) -> Tensor:
+    def _shortened(self, ops: Ops, gradient: Value) -> Value:
         """Each row's gradient, its norm at most `clip`."""
         if self.clip is None:
             return gradient
-        norm: Tensor = torch.linalg.vector_norm(gradient, dim=-1, keepdim=True)
-        shortened: Tensor = gradient * (self.clip / norm.clamp(min=self.clip))
-        return shortened
+        return gradient * (self.clip / ops.maximum(ops.norm_last(gradient), self.clip))
 
 
 @final
@@ -81,7 +84,7 @@ class Sgd(Refiner):
 
     kind = "sgd"
 
-    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, ops: Ops, value: Value, gradient: Value, state: State) -> tuple[Value, State]:
         return self.rate * gradient, state
 
 
@@ -91,7 +94,7 @@ class Momentum(Refiner):
 
     kind = "momentum"
 
-    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, ops: Ops, value: Value, gradient: Value, state: State) -> tuple[Value, State]:
         velocity = self.momentum * state.first + gradient
         return self.rate * velocity, state._replace(first=velocity)
 
@@ -102,9 +105,9 @@ class RmsProp(Refiner):
 
     kind = "rmsprop"
 
-    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
-        second = 0.99 * state.second + 0.01 * gradient.square()
-        return self.rate * gradient / (_root(second) + 1e-8), state._replace(second=second)
+    def step(self, ops: Ops, value: Value, gradient: Value, state: State) -> tuple[Value, State]:
+        second = 0.99 * state.second + 0.01 * ops.square(gradient)
+        return self.rate * gradient / (ops.root(second) + 1e-8), state._replace(second=second)
 
 
 @final
@@ -113,12 +116,12 @@ class Adam(Refiner):
 
     kind = "adam"
 
-    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, ops: Ops, value: Value, gradient: Value, state: State) -> tuple[Value, State]:
         t = state.steps + 1
         first = 0.9 * state.first + 0.1 * gradient
-        second = 0.999 * state.second + 0.001 * gradient.square()
-        size = _root(second / (1 - 0.999**t)) + 1e-8
-        return self.rate * (first / (1 - 0.9**t)) / size, State(first, second, state.steps)
+        second = 0.999 * state.second + 0.001 * ops.square(gradient)
+        size = ops.root(second / ops.bias_correction(0.999, t)) + 1e-8
+        return self.rate * (first / ops.bias_correction(0.9, t)) / size, State(first, second, state.steps)
 
 
 @final
@@ -132,19 +135,19 @@ class Natural(Refiner):
     kind = "natural"
     LOG_VAR_SHARE = 0.1
 
-    def look_ahead(self, value: Tensor, state: State) -> Tensor:
-        return value + self._warm(state) * state.first
+    def look_ahead(self, ops: Ops, value: Value, state: State) -> Value:
+        return value + self._warm(ops, state) * state.first
 
-    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
-        mean, log_var = gradient.chunk(2, -1)
-        variance = value.chunk(2, -1)[1].exp()
-        along = torch.cat([variance * mean, (2.0 * self.LOG_VAR_SHARE * log_var).clamp(-1.0, 1.0)], -1)
-        velocity = self._warm(state) * state.first + self.rate * along
+    def step(self, ops: Ops, value: Value, gradient: Value, state: State) -> tuple[Value, State]:
+        mean, log_var = ops.halves(gradient)
+        variance = ops.exp(ops.halves(value)[1])
+        along = ops.concat([variance * mean, ops.clip(2.0 * self.LOG_VAR_SHARE * log_var, -1.0, 1.0)])
+        velocity = self._warm(ops, state) * state.first + self.rate * along
         return velocity, state._replace(first=velocity)
 
-    def _warm(self, state: State) -> float:
+    def _warm(self, ops: Ops, state: State) -> Value:
         """No momentum at first, all of it from the third step."""
-        return self.momentum * min(1.0, state.steps / 2)
+        return self.momentum * ops.minimum(state.steps / 2, 1.0)
 
 
 @final
@@ -165,31 +168,29 @@ class Newton(Refiner):
         super().__init__(config)
         self.anneal, self.trust = config.anneal, config.trust
 
-    def look_ahead(self, value: Tensor, state: State) -> Tensor:
+    def begin(self, ops: Ops, value: Value) -> State:
+        """The precision that it starts from is counted already."""
+        still = ops.zeros(value)
+        mean, log_var = ops.halves(value)
+        return State(still, ops.concat([ops.zeros(mean), self.trust / ops.exp(log_var)]), 0)
+
+    def look_ahead(self, ops: Ops, value: Value, state: State) -> Value:
         return value + self._fallen(self.momentum, state) * state.first
 
-    def step(self, value: Tensor, gradient: Tensor, state: State) -> tuple[Tensor, State]:
-        d_mean, d_log_var = gradient.chunk(2, -1)
-        log_var = value.chunk(2, -1)[1]
-        variance = log_var.exp()
-        counted = (self.trust / variance) if state.steps == 0 else state.second.chunk(2, -1)[1]
-        counted = counted + (1.0 - 2.0 * d_log_var) / variance
-        precision = torch.maximum(counted / (self.trust + state.steps + 1), self.LEAST / variance)
+    def step(self, ops: Ops, value: Value, gradient: Value, state: State) -> tuple[Value, State]:
+        d_mean, d_log_var = ops.halves(gradient)
+        log_var = ops.halves(value)[1]
+        variance = ops.exp(log_var)
+        counted = ops.halves(state.second)[1] + (1.0 - 2.0 * d_log_var) / variance
+        precision = ops.maximum(counted / (self.trust + state.steps + 1), self.LEAST / variance)
         rate, momentum = self._fallen(self.rate, state), self._fallen(self.momentum, state)
-        velocity = momentum * state.first.chunk(2, -1)[0] + rate * variance * d_mean
-        still = torch.zeros_like(velocity)
-        kept = State(torch.cat([velocity, still], -1), torch.cat([still, counted], -1), state.steps)
-        return torch.cat([velocity, -precision.log() - log_var], -1), kept
+        velocity = momentum * ops.halves(state.first)[0] + rate * variance * d_mean
+        still = ops.zeros(velocity)
+        kept = State(ops.concat([velocity, still]), ops.concat([still, counted]), state.steps)
+        return ops.concat([velocity, -ops.log(precision) - log_var]), kept
 
-    def _fallen(self, start: float, state: State) -> float:
+    def _fallen(self, start: float, state: State) -> Value:
         return start / (1.0 + state.steps / self.anneal)
-
-
-def _root(square: Tensor) -> Tensor:
-    """The square root, whose derivative at 0 counts as 0: a direction without gradient must not give NaN to who
-    differentiates through it (a KL that is free, or not yet counted, leaves the top level without one)."""
-    positive = square > 0
-    return torch.where(positive, square, 1.0).sqrt() * positive
 
 
 REFINERS: dict[str, Callable[[RefinerConfig], Refiner]] = {
@@ -226,14 +227,14 @@ def steps(
     """As `refine`, with what led from each value to the next."""
     refiner, draws = REFINERS[config.kind](config), DRAWS[config.draws]
     value = torch.cat(start, -1)
-    reached = Reached(value, State(torch.zeros_like(value), torch.zeros_like(value), 0))
+    reached = Reached(value, refiner.begin(TORCH, value))
     while True:
         yield reached
         value, state = reached.value, reached.state
-        ahead, draw = refiner.look_ahead(value, state), draws(noise(state.steps))
+        ahead, draw = refiner.look_ahead(TORCH, value, state), draws(noise(state.steps))
         at = Posterior(*ahead.chunk(2, -1))
         signals = generative.signals(TORCH, theta, x, at, draw, draw.shape[0], GRADIENT_ONLY, objective)
         if signals.gradient is None:
             raise TypeError("the gradient of the ELBO was not computed")
         gradient = torch.cat(signals.gradient, -1)
-        reached = Reached(*refiner.advance(value, gradient, state), gradient, draw)
+        reached = Reached(*refiner.advance(TORCH, value, gradient, state), gradient, draw)

@@ -12,7 +12,7 @@ from torch import Tensor
 from closegap_core.generative import Bound, GenerativeModel
 from closegap_core.inference.base import Lesson, Noise, Parameters
 from closegap_core.inference.refined import Refined, pull_back
-from closegap_core.objective import ELBO, Objective
+from closegap_core.objective import Objective
 from closegap_core.ops import TORCH
 
 
@@ -50,7 +50,7 @@ class SemiAmortized(Refined):
             *_, q = itertools.islice(walk, self.iterations + 1)
             draw = noise(self.draws)
             goal = generative.bound(TORCH, theta, x, q, draw, draw.shape[0], objective)
-        if objective == ELBO:
+        if objective.plain:
             return goal, goal
         with torch.no_grad():
             return goal, generative.bound(TORCH, theta, x, q, draw, draw.shape[0])

@@ -16,12 +16,15 @@ from closegap_core.inference.base import Lesson, Noise, Parameters
 from closegap_core.inference.level import LevelEncoder
 from closegap_core.inference.start import Start
 from closegap_core.inputs import Inputs
+from closegap_core.kernels import pack
 from closegap_core.networks import IteratedNetwork, Network, stack
 from closegap_core.ops import TORCH
 from closegap_core.posterior import Posterior
 
 BACKWARD_ROWS = 4096
 """The encoder's backward runs once over all T B rows, or whenever so many are kept: memory is constant in T."""
+PACKED_ITERATIONS = 4
+"""So many decoder passes by the same weights pay for packing them."""
 
 
 class Learned(NamedTuple):
@@ -54,6 +57,7 @@ class Taped(Amortized):
     ) -> Bound:
         scale, objective, count = lesson.scale, lesson.objective, lesson.iterations or self.iterations
         q, signals = self._begin(generative, theta, phi, grads[1], x, noise, lesson)
+        theta = pack(theta) if count >= PACKED_ITERATIONS else theta
         at, constant = self.first(q), self.constant(TORCH, phi, x)
         kept: list[Learned] = []
         for t in range(1, count + 1):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from closegap_core.config import OptimumConfig, RefinerConfig
 from closegap_core.inference.refiners import Adam, State
+from closegap_core.ops import TORCH
 
 
 class Hill(NamedTuple):
@@ -90,7 +91,7 @@ def _window(
     at, state, total = climber.at, climber.state, torch.zeros_like(climber.at)
     for _ in range(config.window):
         gradient = hill.gradient(climber.rows, at, (index, state.steps))
-        increment, state = adam.step(at, gradient, state)
+        increment, state = adam.step(TORCH, at, gradient, state)
         at, state = hill.within(at + increment), state._replace(steps=state.steps + 1)
         total += at
     return climber._replace(at=at, state=state), total / config.window

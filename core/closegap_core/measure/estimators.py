@@ -112,6 +112,7 @@ def _gradient(model: Model, x: Tensor, q: Posterior, samples: int, words: tuple[
 @torch.no_grad()
 def importance(model: Model, x: Tensor, q: Posterior, samples: int, *words: int) -> Estimates:
     """The IWAE bound of each row (Burda et al. 2016) with the delta-method variance of its logarithm."""
+    model = model.packed()
     chunk = max(1, CHUNK_ROWS // x.shape[0])
     first_moment = torch.full((x.shape[0],), -math.inf, dtype=x.dtype, device=x.device)
     second_moment = first_moment.clone()

@@ -10,8 +10,11 @@ on q* and what it leaves. log p(x) is the higher of two lower bounds, IWAE and A
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
+import numpy as np
 import torch
 
 from closegap_core.config import FlowConfig, GapConfig
@@ -95,49 +98,93 @@ def certificate_of(model: Model, config: GapConfig, seed: int) -> Certificate | 
     return Certificate(model, config.certificate_rows, config.ais, seed)
 
 
-def gap_report(
-    ledger: Ledger, part: str, config: GapConfig, certificate: dict[str, Any] | None, richer: bool = False
-) -> dict[str, Any]:
-    """The report of one part from what its stages found.
+@final
+@dataclass(frozen=True)
+class Gaps:
+    """What the stages found of one part, row by row."""
 
-    richer: whether the model's own q is a flow; its best is the row's own flow, where one was fitted.
-    """
-    names = [f"{name}{ending}" for name in ("elbo", "optimal", "iwae") for ending in ("", "_variance")]
-    bounds = ledger.columns(f"bounds.{part}", "shortfall", *names)
-    amortized, optimal = Estimates.read(bounds, "elbo"), Estimates.read(bounds, "optimal")
-    evidence = {"iwae": Estimates.read(bounds, "iwae")}
-    if config.ais is not None:
-        evidence["ais"] = Estimates.read(ledger.columns(f"ais.{part}", "ais", "ais_variance"), "ais")
-    flow = _flowed(ledger, part) if config.flow else None
-    used = _better(evidence)
-    converged = ledger.columns(f"optimum.{part}", "converged")["converged"][: len(optimal.value)]
-    family = "auxiliary_flow" if richer and flow else "gaussian"
-    best = flow.bound if richer and flow else optimal
-    gaps = {
-        "family": family,
-        "approximation_gap": evidence[used].minus(best).to_dict(),
-        "amortization_gap": best.minus(amortized).to_dict(),
-        "inference_gap": evidence[used].minus(amortized).to_dict(),
-        "flow_gain": flow.bound.minus(optimal).to_dict() if flow else None,
-        "flow_approximation_gap": evidence[used].minus(flow.bound).to_dict() if flow else None,
-    }
-    found = {
-        "rows": len(amortized.value),
-        "elbo": amortized.to_dict(),
+    amortized: Estimates
+    optimal: Estimates
+    evidence: dict[str, Estimates]
+    """Lower bounds on log p(x), by estimator."""
+    flow: Flowed | None
+    richer: bool
+    """Whether the model's own q is a flow; its best is the row's own flow, where one was fitted."""
+
+    @classmethod
+    def read(cls, ledger: Ledger, part: str, config: GapConfig, richer: bool) -> Gaps:
+        """From the ledger, once every stage is through."""
+        names = [f"{name}{ending}" for name in ("elbo", "optimal", "iwae") for ending in ("", "_variance")]
+        bounds = ledger.columns(f"bounds.{part}", *names)
+        evidence = {"iwae": Estimates.read(bounds, "iwae")}
+        if config.ais is not None:
+            evidence["ais"] = Estimates.read(ledger.columns(f"ais.{part}", "ais", "ais_variance"), "ais")
+        flow = _flowed(ledger, part) if config.flow else None
+        return cls(Estimates.read(bounds, "elbo"), Estimates.read(bounds, "optimal"), evidence, flow, richer)
+
+    @cached_property
+    def used(self) -> str:
+        """The estimator of log p(x) that the gaps are measured from."""
+        return _better(self.evidence)
+
+    @property
+    def family(self) -> str:
+        """Whose best member q* is."""
+        return "auxiliary_flow" if self.richer and self.flow else "gaussian"
+
+    def bounds(self) -> dict[str, Estimates]:
+        """Bounds by name, of each row."""
+        found = {
+            "elbo": self.amortized,
+            "optimal_elbo": self.optimal,
+            "log_evidence": self.evidence[self.used],
+        }
+        return found | ({"optimal_flow_elbo": self.flow.bound} if self.flow else {})
+
+    def gaps(self) -> dict[str, Estimates]:
+        """Gaps by name, of each row; those of a flow only where flows were fitted."""
+        evidence = self.evidence[self.used]
+        best = self.flow.bound if self.richer and self.flow else self.optimal
+        gaps = {
+            "approximation_gap": evidence.minus(best),
+            "amortization_gap": best.minus(self.amortized),
+            "inference_gap": evidence.minus(self.amortized),
+        }
+        if self.flow is None:
+            return gaps
+        flow = self.flow.bound
+        return gaps | {"flow_gain": flow.minus(self.optimal), "flow_approximation_gap": evidence.minus(flow)}
+
+    def arrays(self, part: str) -> dict[str, np.ndarray]:
+        """rows_<part>_<name>, (R,) nats: what two models' gaps are compared by."""
+        found = self.bounds() | self.gaps()
+        return {f"rows_{part}_{name}": estimates.value for name, estimates in found.items()}
+
+
+def gap_report(ledger: Ledger, part: str, found: Gaps, certificate: dict[str, Any] | None) -> dict[str, Any]:
+    """The report of one part from what its stages found."""
+    lacking = ledger.columns(f"bounds.{part}", "shortfall")["shortfall"]
+    converged = ledger.columns(f"optimum.{part}", "converged")["converged"][: len(lacking)]
+    gaps: dict[str, Any] = dict.fromkeys(("flow_gain", "flow_approximation_gap"))
+    gaps |= {name: estimates.to_dict() for name, estimates in found.gaps().items()}
+    report = {
+        "rows": len(found.amortized.value),
+        "elbo": found.amortized.to_dict(),
         "optimal_elbo": {
-            **optimal.to_dict(),
+            **found.optimal.to_dict(),
             "converged": bool(converged.all()),
             "unfinished_rows": int((~converged).sum()),
             # What q* lacks of the best member of its family: an estimate, in no other figure.
-            "shortfall": Moments.of(bounds["shortfall"]).to_dict(),
+            "shortfall": Moments.of(lacking).to_dict(),
         },
-        "optimal_flow_elbo": flow.to_dict() if flow else None,
-        "log_evidence": {**evidence[used].to_dict(), "estimator": used}
-        | {name: estimates.to_dict() for name, estimates in evidence.items()},
+        "optimal_flow_elbo": found.flow.to_dict() if found.flow else None,
+        "log_evidence": {**found.evidence[found.used].to_dict(), "estimator": found.used}
+        | {name: estimates.to_dict() for name, estimates in found.evidence.items()},
+        "family": found.family,
         **gaps,
         "certificate": certificate,
     }
-    return {**found, "verdict": of_gaps(found)}
+    return {**report, "verdict": of_gaps(report)}
 
 
 def _better(evidence: dict[str, Estimates]) -> str:

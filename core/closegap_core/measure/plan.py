@@ -10,7 +10,7 @@ import numpy as np
 from closegap_core.config import EvaluationConfig, OptimumConfig
 from closegap_core.measure.evidence import Certificate
 from closegap_core.measure.frontier import Frontier
-from closegap_core.measure.gaps import certificate_of, gap_report, gap_stages
+from closegap_core.measure.gaps import Gaps, certificate_of, gap_report, gap_stages
 from closegap_core.measure.identity import identity
 from closegap_core.measure.iterations import Iterations
 from closegap_core.measure.ledger import Ledger
@@ -81,16 +81,23 @@ class Plan(NamedTuple):
     def arrays(self, ledger: Ledger) -> dict[str, np.ndarray]:
         """What `arrays.npz` holds."""
         surface = {} if self.surface is None else self.surface.arrays(ledger)
-        return {**pictures(self.subject), **self.iterations.arrays(ledger), **surface}
+        gaps = [found.arrays(part) for part, found in self._found(ledger).items()]
+        rows = {name: values for found in gaps for name, values in found.items()}
+        return {**pictures(self.subject), **self.iterations.arrays(ledger), **surface, **rows}
 
     def _gaps(self, ledger: Ledger) -> dict[str, Any] | None:
         """The gap report of each part that is asked for, by its name."""
-        gaps = self.subject.evaluation.gaps
-        if gaps is None:
+        if self.subject.evaluation.gaps is None:
             return None
         certificate = None if self.certificate is None else self.certificate.summary(ledger)
-        richer = self.subject.model.method.auxiliary > 0
-        return {part: gap_report(ledger, part, gaps, certificate, richer) for part in gaps.parts}
+        return {
+            part: gap_report(ledger, part, found, certificate) for part, found in self._found(ledger).items()
+        }
+
+    def _found(self, ledger: Ledger) -> dict[str, Gaps]:
+        """What was found of each part that is asked for, by its name."""
+        gaps, richer = self.subject.evaluation.gaps, self.subject.model.method.auxiliary > 0
+        return {part: Gaps.read(ledger, part, gaps, richer) for part in gaps.parts} if gaps else {}
 
 
 def _parts(evaluation: EvaluationConfig) -> dict[str, int]:

@@ -106,8 +106,7 @@ class Convolution:
             window.padding,
         )
         weight.add_(found, alpha=scale)
-        of_channels = d.reshape(len(d), self.result[0], -1)
-        grads[f"{self.name}.bias"].add_(of_channels.sum((0, 2)), alpha=scale)
+        grads[f"{self.name}.bias"].add_(d.reshape(len(d), self.result[0], -1).sum((0, 2)), alpha=scale)
 
 
 def _connected(config: ConvolutionConfig) -> NetworkConfig:
@@ -199,8 +198,7 @@ class ImageEncoder(Network):
         self.layers = tuple(
             Convolution(f"{name}.image.{i}", window, transposed=False) for i, window in enumerate(inwards)
         )
-        features = math.prod(inwards[-1].inner)
-        self.mlp = Mlp(name, _connected(config), (features, varying), outputs, heads)
+        self.mlp = Mlp(name, _connected(config), (math.prod(inwards[-1].inner), varying), outputs, heads)
 
     def shapes(self) -> list[Shape]:
         return [*(shape for layer in self.layers for shape in layer.shapes()), *self.mlp.shapes()]

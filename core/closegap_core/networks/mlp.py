@@ -16,8 +16,9 @@ from torch import Tensor
 
 from closegap_core.activations import ACTIVATIONS, Activation
 from closegap_core.config import NetworkConfig
+from closegap_core.kernels import add_outer
 from closegap_core.networks.base import Network, Tape
-from closegap_core.ops import Ops, Value, add_outer
+from closegap_core.ops import Ops, Value
 from closegap_core.parameters import Shape, glorot
 
 LINEAR = NetworkConfig(hidden=())

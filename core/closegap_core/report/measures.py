@@ -14,6 +14,7 @@ from closegap_core.report.comparison.panel import (
     Panel,
     Stack,
     SurfacePanel,
+    around,
 )
 from closegap_core.report.inputs import ModelReport
 from closegap_core.report.measured import Frontier
@@ -212,23 +213,21 @@ def _surface(place: int, model: ModelReport, figures: dict[str, Figure]) -> Sect
     first, second = said.dimensions
     panels = []
     for row, heights in enumerate(arrays.heights):
-        # The model's own few steps are drawn over the refiners' many.
-        paths = []
+        best = arrays.optimum[row]
+        paths = [Curve("best q", (float(best[0]),), (float(best[1]),), None, 0, marked=True)]
         for colour, (name, path) in enumerate(zip(names, arrays.paths, strict=True), 1):
             xs, ys = (tuple(side.tolist()) for side in path[row].T)
             paths.append(Curve(name, xs, ys, None, colour, marked=colour == 1))
-        paths = [*paths[1:], paths[0]]
-        best = arrays.optimum[row]
-        paths.append(Curve("best q", (float(best[0]),), (float(best[1]),), None, 0, marked=True))
         titles = (f"row {row + 1}", f"mean of z, dimension {first + 1}", f"dimension {second + 1}", "nats")
         # Far from its top a bound falls by thousands of nats, which would leave the rest without contrast.
         shown = heights.clip(min=float(heights.max()) - DEPTH)
-        panels.append(SurfacePanel(*titles, arrays.axis, arrays.axis, shown, tuple(paths)))
+        frame = around([best[None], *(path[row] for path in arrays.paths)], arrays.axis)
+        panels.append(SurfacePanel(*titles, arrays.axis, arrays.axis, shown, tuple(paths), frame))
     objective = "log p(x, z) at z = mean" if said.objective == "log_joint" else "The ELBO"
     reading = (
         f"{objective} of single rows over two dimensions of q's mean, all else as in the row's best q; what is more "
         f"than {DEPTH:g} nats below the top is shown as if it were {DEPTH:g}. Lines are where inference went, from "
-        "the prior."
+        "the prior; only the part around them is shown at first."
     )
     return (
         f"Paths of inference, {escape(model.name)}",

@@ -37,9 +37,9 @@ def rendered(found: Comparison) -> RenderableType:
         table.add_column("figure")
     for head in found.heads:
         table.add_column(head, justify="right")
-    group = label = None
+    group, label = "", None
     for line in found.lines:
-        if line.group != group:
+        if line.group not in (group, line.label):
             table.add_row(f"[bold]{escape(line.group)}[/]")
         again = (line.group, line.label) == (group, label)
         group, label = line.group, line.label

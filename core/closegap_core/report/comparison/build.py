@@ -9,7 +9,7 @@ from pathlib import Path
 from closegap_core.config import ComparisonConfig, EntryConfig
 from closegap_core.durable import write_bytes
 from closegap_core.report.comparison import guard
-from closegap_core.report.comparison.figures import draw
+from closegap_core.report.comparison.figures import Drawn, draw
 from closegap_core.report.comparison.inputs import ComparisonError, read
 from closegap_core.report.comparison.page import page
 from closegap_core.report.comparison.png import png
@@ -30,12 +30,9 @@ def build(config: ComparisonConfig, evaluations: Sequence[tuple[EntryConfig, Pat
         json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     )
     _write(folder / "table.md", found.to_markdown())
-    footnote = (
-        "\n".join([" ".join(found.footnotes[:1]), *found.data[:3]])
-        if config.scale
-        else "\n".join(found.data[:3])
+    write_bytes(
+        folder / "figure.png", png(config.title, _footnote(found, drawn), drawn.panels, drawn.columns)
     )
-    write_bytes(folder / "figure.png", png(config.title, footnote, drawn.panels, drawn.columns))
     page(folder / "report.html", found, drawn)
     return found
 
@@ -47,6 +44,13 @@ def read_table(folder: Path) -> Table:
         return Table.of_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ComparisonError(f"{path} is not the table of a comparison: {error}") from error
+
+
+def _footnote(found: Table, drawn: Drawn) -> str:
+    """What has to stand under a picture that is looked at by itself."""
+    scale = [f"Scale {found.scale}."] if found.scale else []
+    source = [f"Published: {found.published_in}."] if drawn.published and found.published_in else []
+    return "\n".join([*scale, *found.data, *source])
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,6 +7,14 @@ from typing import Any
 from closegap_core.report.comparison.inputs import ComparisonError, Entry
 
 Line = dict[str, Any]
+TITLES = {
+    "model": "the model's own iterations",
+    "sgd": "SGD",
+    "rmsprop": "RMSProp",
+    "adam": "Adam",
+    "newton": "Newton",
+}
+"""Of lines that are not called by their kind."""
 
 
 def lines(entry: Entry) -> dict[tuple[str, str], Line]:
@@ -24,9 +32,9 @@ def name(key: tuple[str, str], line: Line) -> str:
     """What a line is called."""
     kind, start = key
     if kind == "model":
-        return "the model's own iterations"
+        return TITLES[kind]
     begun = "the prior" if start == "prior" else "the model" if start == "model" else f"iteration {start}"
-    return f"{kind}, rate {line['refiner']['learning_rate']:g}, from {begun}"
+    return f"{TITLES.get(kind, kind)}, rate {line['refiner']['learning_rate']:g}, from {begun}"
 
 
 def point(entry: Entry) -> dict[str, Any]:

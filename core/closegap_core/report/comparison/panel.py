@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
 import numpy as np
 
 Dash = Literal["solid", "dash", "dot", "dashdot"]
+Frame = tuple[tuple[float, float], tuple[float, float]]
+"""Low and high of x, then of y."""
+MARGIN, LEAST = 0.25, 1.0
+"""Of what is shown around paths: so much of their extent on each side, and at least so far from their middle."""
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b", "#17becf")
 """Mostly Okabe and Ito's colours, told apart by every kind of colour vision; used in turn, with dash or marker."""
 
@@ -62,6 +67,8 @@ class BarPanel:
     stacks: tuple[Stack, ...]
     stacked: bool = False
     y_range: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+    """Beside the points, one a label."""
 
 
 @final
@@ -86,7 +93,10 @@ class StripPanel:
 @final
 @dataclass(frozen=True)
 class SurfacePanel:
-    """Heights z (M, N) over x (N,) and y (M,), with paths on the plane."""
+    """Heights z (M, N) over x (N,) and y (M,), with paths on the plane; the first path lies on top.
+
+    frame: what is shown at first; absent: all.
+    """
 
     title: str
     x_title: str
@@ -96,6 +106,18 @@ class SurfacePanel:
     y: np.ndarray
     z: np.ndarray
     paths: tuple[Curve, ...]
+    frame: Frame | None = None
 
 
 Panel = CurvePanel | BarPanel | StripPanel | SurfacePanel
+
+
+def around(paths: Sequence[np.ndarray], axis: np.ndarray) -> Frame:
+    """A square around all points (N, 2) of the paths, with a margin, on a surface over `axis` in both directions."""
+    points = np.concatenate(paths)
+    low, high = points.min(0), points.max(0)
+    half = max(float((high - low).max()) * (0.5 + MARGIN), LEAST)
+    half = min(half, float(axis[-1] - axis[0]) / 2)
+    middles = np.clip((low + high) / 2, axis[0] + half, axis[-1] - half)
+    x, y = ((float(middle - half), float(middle + half)) for middle in middles)
+    return x, y

@@ -32,6 +32,8 @@ class Quantity:
     digits: int = 2
     rows: str = ""
     """The array of an evaluation that holds it row by row, if one does."""
+    exponential: bool = False
+    """Whether it is the exponential of the mean over rows."""
 
     @property
     def heading(self) -> str:
@@ -88,8 +90,12 @@ _PLAIN = {
     "bits_per_dimension_iwae": Quantity(
         "bits/dim, IWAE", "", _stored("bits_per_dimension", "iwae"), "lower", 3, "rows_iwae_in_unit"
     ),
-    "perplexity": Quantity("perplexity ≤, ELBO", "", _stored("perplexity", "elbo"), "lower", 1),
-    "perplexity_iwae": Quantity("perplexity, IWAE", "", _stored("perplexity", "iwae"), "lower", 1),
+    "perplexity": Quantity(
+        "perplexity ≤, ELBO", "", _stored("perplexity", "elbo"), "lower", 1, "rows_elbo_in_unit", True
+    ),
+    "perplexity_iwae": Quantity(
+        "perplexity, IWAE", "", _stored("perplexity", "iwae"), "lower", 1, "rows_iwae_in_unit", True
+    ),
     "active_units": Quantity("active units", "", _stored("active_units", "count"), digits=0),
     "refined_elbo": Quantity("best by Adam on q", _NATS, _stored("refinement", "best"), "higher"),
     "first_gradient": Quantity("|dL/d mean|, iteration 0", "", _gradient(last=False), digits=4),
@@ -110,7 +116,9 @@ _OF_A_PART: dict[str, tuple[str, Better]] = {
     "flow_approximation_gap": ("approximation gap of the local flow", "neither"),
 }
 QUANTITIES = _PLAIN | {
-    f"{part}.{name}": Quantity(f"{title}, {part}", _NATS, _stored("gaps", part, name), better)
+    f"{part}.{name}": Quantity(
+        f"{title}, {part}", _NATS, _stored("gaps", part, name), better, rows=f"rows_{part}_{name}"
+    )
     for part in PARTS
     for name, (title, better) in _OF_A_PART.items()
 }

@@ -15,16 +15,16 @@ import numpy as np
 from closegap_core.config.comparison import ComparisonConfig, Published
 from closegap_core.report.comparison.guard import grouped
 from closegap_core.report.comparison.inputs import Entry
+from closegap_core.report.comparison.notation import decimals, signed, spread
 from closegap_core.report.comparison.quantity import QUANTITIES, Value
 
-MINUS = "−"
 NOTHING = "–"
 
 
 @final
 @dataclass(frozen=True)
 class Line:
-    """One figure of one entry. Differences are from the same figure of the group's first entry."""
+    """One figure of one entry. Differences are from the group's first entry that has this figure."""
 
     group: str
     label: str
@@ -39,6 +39,11 @@ class Line:
     published_difference: float | None
     best: bool
     """The best of its group, where the figure ranks."""
+
+    @property
+    def name(self) -> str:
+        """Group and label, once where they are the same."""
+        return self.label if self.group in ("", self.label) else f"{self.group}, {self.label}"
 
     @property
     def digits(self) -> int:
@@ -57,9 +62,17 @@ class Line:
             return self.published
         if self.published is None:
             return NOTHING
-        # As it was published: no digits that were not.
-        value, error = (f"{number:.8g}" for number in (self.published, self.published_error or 0.0))
-        return (f"{value} ± {error}" if self.published_error else value).replace("-", MINUS)
+        # As it was published: no digits that were not, and as many of the value as of its error.
+        digits = max(decimals(self.published), decimals(self.published_error))
+        return spread(self.published, self.published_error, digits)
+
+    @property
+    def published_difference_text(self) -> str:
+        """`+0.30`: with the digits that the figure was published with."""
+        if self.published_difference is None or isinstance(self.published, str):
+            return ""
+        digits = max(decimals(self.published), decimals(round(self.published_difference, 6)))
+        return signed(self.published_difference, None, digits)
 
 
 @final
@@ -88,7 +101,7 @@ class Table:
         measured, published = [line.measured_text], [line.published_text]
         if self._differs:
             measured.append(signed(line.difference, line.difference_error, line.digits))
-            published.append(signed(line.published_difference, None, line.digits))
+            published.append(line.published_difference_text)
         return [*measured, *(published if self.published_in else [])]
 
     @property
@@ -109,7 +122,8 @@ class Table:
             *(f"Published: {self.published_in}." for _ in (1,) if self.published_in),
             *(
                 [
-                    "Differences are from the first entry (of each group), paired by rows; ± is one standard error."
+                    "Differences are from the first entry (of each group) that has the figure, paired by rows; "
+                    "± is one standard error."
                 ]
                 if self._differs
                 else []
@@ -135,10 +149,9 @@ class Table:
             for cells in [heads, [":--", *["--:"] * (len(heads) - 1)]]
         ]
         for line in self.lines:
-            label = f"{line.group}, {line.label}" if line.group else line.label
             figure = [] if self.one_quantity else [QUANTITIES[line.quantity].heading]
             measured, *others = self.cells(line)
-            cells = [label, *figure, f"**{measured}**" if line.best else measured, *others]
+            cells = [line.name, *figure, f"**{measured}**" if line.best else measured, *others]
             rows.append("| " + " | ".join(_escaped(cell) for cell in cells) + " |")
         return "\n".join([f"# {self.title}", "", *rows, "", *(f"{note}\n" for note in self.footnotes)])
 
@@ -154,27 +167,21 @@ def table(config: ComparisonConfig, entries: Sequence[Entry]) -> Table:
 
 def _of_group(members: Sequence[Entry], columns: Sequence[str]) -> list[Line]:
     shown = {entry.label: entry.config.columns or columns for entry in members}
-    first, best = members[0], {}
-    for name in dict.fromkeys(name for names in shown.values() for name in names):
-        best[name] = _best(name, [entry for entry in members if name in shown[entry.label]])
+    names = dict.fromkeys(name for names in shown.values() for name in names)
+    having = {name: [entry for entry in members if name in shown[entry.label]] for name in names}
+    best = {name: _best(name, found) for name, found in having.items()}
     return [
-        _line(
-            entry,
-            name,
-            first if entry is not first and name in shown[first.label] else None,
-            entry.label in best[name],
-        )
+        _line(entry, name, having[name][0], entry.label in best[name])
         for entry in members
         for name in shown[entry.label]
     ]
 
 
-def _line(entry: Entry, name: str, reference: Entry | None, best: bool) -> Line:
+def _line(entry: Entry, name: str, reference: Entry, best: bool) -> Line:
     measured, published = QUANTITIES[name].of(entry), published_value(entry.config.published.get(name))
     difference = difference_error = published_difference = None
-    if reference is not None:
-        difference = measured.value - QUANTITIES[name].of(reference).value
-        difference_error = _paired(name, entry, reference)
+    if reference is not entry:
+        difference, difference_error = between(name, entry, reference)
         theirs = published_value(reference.config.published.get(name))
         if isinstance(published, Value) and isinstance(theirs, Value):
             published_difference = published.value - theirs.value
@@ -185,13 +192,16 @@ def _line(entry: Entry, name: str, reference: Entry | None, best: bool) -> Line:
     )  # fmt: skip
 
 
-def _paired(name: str, entry: Entry, reference: Entry) -> float | None:
-    """Standard error of the difference of two figures of the same rows; None where the rows were not kept."""
-    array = QUANTITIES[name].rows
-    ours, theirs = (entry.rows(array), reference.rows(array)) if array else (None, None)
-    if ours is None or theirs is None or len(ours) < 2:
-        return None
-    return float(np.std(ours - theirs, ddof=1)) / math.sqrt(len(ours))
+def between(name: str, entry: Entry, reference: Entry) -> Value:
+    """How far a figure of one entry is above another's, paired by rows; no error where the rows were not kept."""
+    quantity = QUANTITIES[name]
+    ours, theirs = quantity.of(entry).value, quantity.of(reference).value
+    rows = [side.rows(quantity.rows) if quantity.rows else None for side in (entry, reference)]
+    if rows[0] is None or rows[1] is None or len(rows[0]) < 2:
+        return Value(ours - theirs)
+    slopes = (ours, theirs) if quantity.exponential else (1.0, 1.0)
+    differences = slopes[0] * rows[0] - slopes[1] * rows[1]
+    return Value(ours - theirs, float(np.std(differences, ddof=1)) / math.sqrt(len(differences)))
 
 
 def published_value(given: Published | None) -> Value | str | None:
@@ -231,20 +241,6 @@ def _gap_rows(entry: Entry) -> str:
     gaps = entry.metrics.get("gaps") or {}
     told = ", ".join(f"{report['rows']} {part} rows" for part, report in gaps.items() if "rows" in report)
     return f"; gaps of {told}" if told else ""
-
-
-def spread(value: float, error: float | None, digits: int) -> str:
-    """With a real minus sign, and the error where there is one."""
-    text = f"{value:.{digits}f}".replace("-", MINUS)
-    return text if error is None else f"{text} ± {error:.{digits}f}"
-
-
-def signed(value: float | None, error: float | None, digits: int) -> str:
-    """`+0.30 ± 0.04`."""
-    if value is None:
-        return ""
-    text = f"{value:+.{digits}f}".replace("-", MINUS)
-    return text if error is None else f"{text} ± {error:.{digits}f}"
 
 
 def _escaped(text: str) -> str:

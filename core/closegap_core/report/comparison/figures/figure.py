@@ -16,6 +16,8 @@ class Drawn(NamedTuple):
     panels: tuple[Panel, ...]
     reading: str
     columns: int = 2
+    published: bool = False
+    """Whether published figures are drawn too."""
 
 
 Kind = Callable[[Any, ComparisonConfig, Sequence[Entry]], Drawn]

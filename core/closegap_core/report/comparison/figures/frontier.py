@@ -7,7 +7,7 @@ from typing import Literal
 
 from closegap_core.config.comparison import ComparisonConfig, FrontierFigureConfig
 from closegap_core.report.comparison.figures.figure import Drawn
-from closegap_core.report.comparison.frontier import lines, name
+from closegap_core.report.comparison.frontier import TITLES, lines, name
 from closegap_core.report.comparison.inputs import Entry
 from closegap_core.report.comparison.panel import Curve, CurvePanel, Dash
 from closegap_core.report.comparison.quantity import Value
@@ -25,14 +25,15 @@ def frontier(figure: FrontierFigureConfig, config: ComparisonConfig, entries: Se
     panels: list[CurvePanel] = []
     for entry in {entry.folder: entry for entry in reversed(entries)}.values():
         panels += [_measured(entry, axis, title) for axis, title in AXES]
-    published = _published(entries)
+    published = _published(entries, [kind for kind, _ in lines(entries[0])])
     return Drawn(
         (*panels, published) if published.curves else tuple(panels),
         "ELBO of held-out rows after so many decoder passes, and after so much CPU time, a row: the model's own "
         "iterations, and refiners of each row's own q under the same decoder, each at the best of its rates. A pass is "
         "the decoder and its gradient for one sample. The axes are logarithmic, so what costs nothing is not shown; "
         "what falls below the prior's ELBO is cut off.",
-        columns=3 if published.curves else 2,
+        3 if published.curves else 2,
+        bool(published.curves),
     )
 
 
@@ -59,17 +60,18 @@ def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str) -> C
     return CurvePanel(f"measured, by {axis}", title, "ELBO (nats)", tuple(curves), log_x=True, y_range=frame)
 
 
-def _published(entries: Sequence[Entry]) -> CurvePanel:
+def _published(entries: Sequence[Entry], kinds: Sequence[str]) -> CurvePanel:
+    """kinds: of the measured lines in order; a published line is drawn as the measured one of its kind."""
     found: dict[str, list[tuple[float, float]]] = {}
     for entry in entries:
         value = published_value(entry.config.published.get("frontier.elbo"))
         if isinstance(value, Value) and entry.config.point is not None and entry.config.point.passes > 0:
             found.setdefault(entry.config.point.line, []).append((entry.config.point.passes, value.value))
-    curves = [
-        Curve(
-            line, tuple(at for at, _ in points), tuple(elbo for _, elbo in points), None, number,
-            SHAPES[number % len(SHAPES)], marked=True,
+    curves = []
+    for line in sorted(found, key=kinds.index):
+        at, elbo = zip(*sorted(found[line]), strict=True)
+        number = kinds.index(line)
+        curves.append(
+            Curve(TITLES.get(line, line), at, elbo, None, number, SHAPES[number % len(SHAPES)], marked=True)
         )
-        for number, (line, points) in enumerate((line, sorted(points)) for line, points in found.items())
-    ]  # fmt: skip
     return CurvePanel("published", AXES[0][1], "ELBO (nats)", tuple(curves), log_x=True)

@@ -15,6 +15,8 @@ STARTS: tuple[tuple[str, str, Dash], ...] = (
     ("the encoder", "from_encoder", "dashdot"),
 )
 """Of the refiner: in words, in metrics.json, and how its line is drawn."""
+MARGIN = 0.1
+"""Of what is shown, above it; below it twice as much."""
 
 
 def iterations(figure: IterationsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
@@ -23,7 +25,8 @@ def iterations(figure: IterationsFigureConfig, config: ComparisonConfig, entries
     return Drawn(
         panels,
         "ELBO of held-out rows after so many inference iterations of the model, or steps of a refiner on each row's "
-        "own q, all under the model's own decoder; ± one standard error over rows, which the curves share.",
+        "own q, all under the model's own decoder. No errors are drawn: over rows they are those of the table, and the "
+        "curves share the rows. The frame begins near the ELBO after the first iteration: the prior's is far below.",
         columns=min(2, len(panels)),
     )
 
@@ -34,13 +37,21 @@ def _panel(entry: Entry) -> CurvePanel:
         entry.label,
         tuple(float(point["iteration"]) for point in points),
         tuple(point["elbo"] for point in points),
-        tuple(point["standard_error"] for point in points),
+        None,
         0,
         marked=len(points) < 40,
     )
     refinement = entry.metrics.get("refinement")
     curves = (own, *_refined(refinement)) if refinement else (own,)
-    return CurvePanel(entry.label, "iteration, or step of the refiner", "ELBO (nats)", curves)
+    axes = ("iteration, or step of the refiner", "ELBO (nats)")
+    return CurvePanel(entry.label, *axes, curves, y_range=_frame(own, curves))
+
+
+def _frame(own: Curve, curves: Sequence[Curve]) -> tuple[float, float] | None:
+    """From what the model reaches after its first iteration: the prior, far below, would squash the rest."""
+    low, high = min(own.y[1:] or own.y), max(max(curve.y) for curve in curves)
+    margin = MARGIN * (high - low)
+    return (low - 2 * margin, high + margin) if margin > 0 else None
 
 
 def _refined(refinement: dict[str, Any]) -> list[Curve]:
@@ -50,7 +61,7 @@ def _refined(refinement: dict[str, Any]) -> list[Curve]:
             f"{kind} on q from {start}",
             tuple(float(point["step"]) for point in refinement[name]),
             tuple(point["elbo"] for point in refinement[name]),
-            tuple(point["standard_error"] for point in refinement[name]),
+            None,
             number,
             dash,
         )

@@ -31,6 +31,7 @@ def lines(figure: LinesFigureConfig, config: ComparisonConfig, entries: Sequence
         tuple(panels),
         f"{y_title} against {figure.x or 'x'}, ± one standard error over rows. Level lines have no "
         "place on the axis. Measured and published panels have axes of their own.",
+        published=bool(published),
     )
 
 

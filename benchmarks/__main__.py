@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import core, gpu, load, queue
+from benchmarks import core, gpu, http, load, queue
 from benchmarks.figure import table
 
 
@@ -23,6 +23,7 @@ def main() -> int:
         *gpu.figures(arguments.rounds),
         *queue.figures(),
         *load.figures(),
+        *http.figures(),
     ]
     missed = [figure.name for figure in figures if figure.passed is False]
     if arguments.json:

@@ -30,6 +30,10 @@ class BundleError(CoreError):
 
 
 class ExportError(CoreError):
+    """The encoder cannot be exported; nothing was written."""
+
+
+class ParityError(ExportError):
     """The exported encoder differs from the trained model; nothing was written."""
 
 

@@ -70,6 +70,7 @@ class Queue:
         self._records = Records(client, self._root, self._run)
         self._backoff = backoff_seconds
         self._bell, self._due = "0-0", -1
+        self._took = ("", 0.0)
 
     # --- submit ---------------------------------------------------------------------------------------------
 
@@ -140,7 +141,7 @@ class Queue:
 
     def claim(self, worker: str, capacity: Capacity, lease_seconds: float) -> Claim | None:
         """The first job that fits into the free `capacity`, or None. Leases that have run out are reaped first."""
-        token = secrets.token_hex(16)
+        token, began = secrets.token_hex(16), time.perf_counter()
         kinds = "" if capacity.kinds is None else json.dumps(sorted(capacity.kinds))
         found, *rest = self._run(
             "claim", worker, token, _ms(lease_seconds), capacity.cpus, capacity.gpus, kinds
@@ -148,6 +149,7 @@ class Queue:
         if not found:
             self._bell, self._due = rest[0], int(rest[1])
             return None
+        self._took = (token, 1000 * (time.perf_counter() - began))
         lease = Lease(job=found, attempt=int(rest[0]), token=token)
         return Claim(job=self._records.read(found), attempt=lease.attempt, lease=lease)
 
@@ -160,7 +162,8 @@ class Queue:
 
     def start(self, lease: Lease) -> Wish | None:
         """The attempt's process runs. Raises LeaseLost."""
-        return _wish(self._run("start", *_proof(lease)))
+        token, took = self._took
+        return _wish(self._run("start", *_proof(lease), took if token == lease.token else ""))
 
     def renew(self, lease: Lease, lease_seconds: float) -> Wish | None:
         """Keep the lease; a third of its length is a good interval. Raises LeaseLost."""

@@ -12,6 +12,7 @@ from redis.commands.core import Script
 from closegap.errors import Changed, Conflict, KeyReused, LeaseLost, NotFound, ServiceError
 from closegap.job import AGEING_SECONDS, TRANSITIONS
 from closegap.store import speaking
+from closegap.tallies import BUCKETS, CLASSES
 
 NAMES = (
     "submit", "claim", "start", "renew", "report", "finish", "fail", "reap",
@@ -61,5 +62,11 @@ def _source(name: str) -> str:
     head = [
         f"local TRANSITIONS = cjson.decode([==[{table}]==])",
         f"local AGEING = {AGEING_SECONDS * 1e6:.0f}",
+        f"local BUCKETS = cjson.decode([==[{_milliseconds()}]==])",
+        f"local PRIORITY_CLASSES = cjson.decode([==[{json.dumps(CLASSES)}]==])",
     ]
     return "\n".join([*head, *parts])
+
+
+def _milliseconds() -> str:
+    return json.dumps({name: [1000 * bound for bound in bounds] for name, bounds in BUCKETS.items()})

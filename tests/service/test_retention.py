@@ -72,6 +72,7 @@ def test_what_has_been_over_for_long_goes_with_all_its_traces(
     # Nothing names the job any more; keys that this submission and its claim were made safe by go by themselves.
     assert [key for key in left if not key.startswith(("key:default:generated-", "claim:"))] == [
         "audit",
+        "counts",
         "doorbell",
         "projects",
         "seq",

@@ -21,7 +21,7 @@ from closegap_core.data import Dataset
 from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
 from closegap_core.encode.encoder import FORMAT, PREFIX
-from closegap_core.errors import ExportError
+from closegap_core.errors import ExportError, ParityError
 from closegap_core.export.encoder import build
 from closegap_core.export.gate import BATCH_SIZES, ELBO_LIMIT, MEDIAN_LIMIT, ROUNDING, STEP_LIMIT, Gate
 from closegap_core.export.recorded import MOST_STEP_DRAWS, FixedNoise, Recorded, fixed_noise, recorded
@@ -39,8 +39,8 @@ def export(bundle: Path, config: ExportConfig, dataset: Dataset, folder: Path) -
     """Write into the staged `folder` the model of `bundle` with its encoder.onnx and parity.json; unsealed.
 
     The gate compares file and model on validation rows of `dataset`; `folder` gets nothing unless all checks pass.
-    Raises ExportError: no encoder, a second refiner, too large, rows of another width, or a file that differs from
-    the model.
+    Raises ExportError: no encoder, a second refiner, too large, rows of another width; ParityError: a file that differs
+    from the model.
     """
     open_bundle(bundle)
     trained = read_trained(bundle)
@@ -58,7 +58,7 @@ def export(bundle: Path, config: ExportConfig, dataset: Dataset, folder: Path) -
         failures += check.failures
         yield Progress(done, gate.count, "check")
     if failures:
-        raise ExportError("the exported encoder differs from the trained model: " + "; ".join(failures))
+        raise ParityError("the exported encoder differs from the trained model: " + "; ".join(failures))
     parity = _parity(checks, gate, dataset)
     model.metadata_props.add(key=f"{PREFIX}parity", value=_json(parity))
     for name in INHERITED:

@@ -31,6 +31,8 @@ if not found then
 end
 
 leave(found)
+local facts = redis.call('HMGET', key('job', found), 'kind', 'priority', 'offered')
+observe(NOW - (facts[3] or NOW), 'queue_wait', facts[1], priority_class(tonumber(facts[2])))
 local attempt = redis.call('HINCRBY', key('job', found), 'attempt', 1)
 local ends = NOW + ARGV[3]
 redis.call('ZADD', key('leases'), whole(ends), found)

@@ -8,7 +8,9 @@ if get(id, 'closed') == 'fail:' .. ARGV[3] then return {'ok'} end
 local stranger = refuse_stranger(id, ARGV[2], ARGV[3])
 if stranger then return stranger end
 local owner = get(id, 'owner')
-local wished = drop_lease(id, 'fail', ARGV[3])
+local class = ARGV[4]
+local given_back = class == 'preempted'
+local wished = drop_lease(id, 'fail', ARGV[3], given_back and 'preempted' or 'failed', given_back and '' or class)
 if ARGV[6] ~= '' then set(id, 'error', ARGV[6]) end
-again_or_over(id, wished, ARGV[4], ARGV[5], owner, tonumber(ARGV[7]), tonumber(ARGV[8]))
+again_or_over(id, wished, class, ARGV[5], owner, tonumber(ARGV[7]), tonumber(ARGV[8]))
 return {'ok'}

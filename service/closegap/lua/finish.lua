@@ -11,7 +11,12 @@ if how == 'succeeded' and get(id, 'state') ~= 'running' then
   return {'conflict', 'job ' .. id .. ' cannot succeed before it was started'}
 end
 local owner = get(id, 'owner')
-local wished = drop_lease(id, how, ARGV[3])
+local outcome = how
+if how == 'stopped' then
+  outcome = cjson.decode(get(id, 'wish')).to
+  if outcome == 'queued' then outcome = 'preempted' end
+end
+local wished = drop_lease(id, how, ARGV[3], outcome, '')
 if how == 'stopped' then
   heed(id, wished, owner)
 else

@@ -30,6 +30,7 @@ for _, id in ipairs(ids) do
   if facts[7] ~= '' then redis.call('DEL', key('key', project, facts[7])) end
   redis.call('ZREM', key('jobs'), id)
   redis.call('ZREM', key('ids', project), id)
+  populate(project, facts[2], facts[3], -1)
   redis.call('DEL', key('job', id), key('events', id), key('dependents', id))
 end
 return {'ok', unpack(ids)}

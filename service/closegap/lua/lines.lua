@@ -24,12 +24,13 @@ end
 
 -- Into its line, where it stands since it first waited: whoever comes back keeps the place, unless `since` was removed.
 local function offer(id)
-  local facts = redis.call('HMGET', key('job', id), 'line', 'priority', 'since')
+  local facts = redis.call('HMGET', key('job', id), 'line', 'priority', 'since', 'offered')
   local since = facts[3]
   if not since then
     since = whole(stamp())
     set(id, 'since', since)
   end
+  if not facts[4] then set(id, 'offered', whole(NOW)) end
   redis.call('ZADD', key('line', facts[1]), whole(since - facts[2] * AGEING), id)
   refresh(facts[1])
   ring(id)

@@ -54,9 +54,13 @@ local function expose(id)
 end
 
 -- Give the lease up. `closed` remembers by which operation, so that asking again after a lost answer is no error.
--- The wish that the owner had been told of, if any: {to, actor, reason}.
-local function drop_lease(id, operation, token)
+-- `outcome` of the attempt, and the class of its failure or '', are counted. The wish that the owner had been told of,
+-- if any: {to, actor, reason}.
+local function drop_lease(id, operation, token, outcome, class)
   local wished = get(id, 'wish')
+  local facts = redis.call('HMGET', key('job', id), 'kind', 'started')
+  count(1, 'attempts', facts[1], outcome, class)
+  if facts[2] then observe(NOW - facts[2], 'run', facts[1]) end
   redis.call('ZREM', key('leases'), id)
   redis.call('ZREM', key('preemptible'), id)
   redis.call('HDEL', key('job', id), 'token', 'owner', 'lease_until', 'wish')
@@ -114,7 +118,7 @@ local function reap()
   local lost = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', whole(NOW))
   for _, id in ipairs(lost) do
     local owner, attempt, token = get(id, 'owner'), get(id, 'attempt'), get(id, 'token')
-    local wished = drop_lease(id, 'reap', token)
+    local wished = drop_lease(id, 'reap', token, 'lost', 'infrastructure')
     local reason = 'worker ' .. owner .. ' was not heard of in time; the lease of attempt ' .. attempt .. ' has run out'
     set(id, 'error', cjson.encode({failure = 'infrastructure', message = reason}))
     again_or_over(id, wished, 'infrastructure', reason, 'queue', 0, 0)

@@ -1,6 +1,6 @@
 -- What all scripts share: the record of a job, its events, its indices and the one way in which its state changes.
 -- scripts.py puts record.lua, lines.lua and ownership.lua before each script, after lines that define TRANSITIONS and
--- AGEING (from job.py).
+-- AGEING (from job.py), BUCKETS and PRIORITY_CLASSES (from tallies.py).
 --
 -- KEYS[1] of every script is the namespace's root, a hash tag: "{closegap}". Every other key begins with it, so that
 -- all of them lie in one slot of a cluster. They are:
@@ -29,6 +29,8 @@
 --   :token:<id>, :tokens, :session:<sha256>  who may use the HTTP API (see tokens.py, session.py)
 --   :audit             stream  who changed what (see audit.py)
 --   :drained           hash    worker -> who asked it to claim nothing
+--   :population        hash    project|kind|state -> how many jobs there are
+--   :counts            hash    what happened, in numbers that only grow (see tallies.py)
 -- Scripts answer {status, ...}; a status other than "ok" is an error that scripts.py raises.
 -- Every check comes before the first write: Redis does not undo a script that fails half-way.
 
@@ -48,6 +50,29 @@ local function event(id, kind, data)
   redis.call('XADD', key('events', id), '*', 'type', kind, 'time', whole(NOW), 'data', cjson.encode(data))
 end
 
+-- Count what happens, in the script in which it happens: no worker that dies takes a number with it.
+local function count(number, ...) redis.call('HINCRBY', key('counts'), table.concat({...}, '|'), number) end
+
+-- A duration (ms) into the histogram of a name and its labels.
+local function observe(ms, name, ...)
+  local place = 1
+  while BUCKETS[name][place] and ms > BUCKETS[name][place] do place = place + 1 end
+  local labels = table.concat({name, ...}, '|')
+  count(1, labels, place)
+  count(string.format('%.0f', ms * 1000), labels, 'sum')
+end
+
+local function priority_class(priority)
+  for _, class in ipairs(PRIORITY_CLASSES) do
+    if priority <= class[2] then return class[1] end
+  end
+end
+
+local function populate(project, kind, state, number)
+  local field = project .. '|' .. kind .. '|' .. state
+  if redis.call('HINCRBY', key('population'), field, number) == 0 then redis.call('HDEL', key('population'), field) end
+end
+
 -- The record has changed in a way that whoever edits it must know of: all but progress and the end of the lease.
 local function touch(id)
   redis.call('HINCRBY', key('job', id), 'version', 1)
@@ -64,9 +89,14 @@ local function move(id, to, reason, actor)
   touch(id)
   redis.call('ZREM', key('in', 'state', from), id)
   redis.call('ZADD', key('in', 'state', to), get(id, 'seq'), id)
+  local facts = redis.call('HMGET', key('job', id), 'project', 'kind')
+  populate(facts[1], facts[2], from, -1)
+  populate(facts[1], facts[2], to, 1)
+  if from == 'queued' then redis.call('HDEL', key('job', id), 'offered') end
   event(id, 'state', {from = from, to = to, reason = reason, actor = actor})
   if terminal(to) then
     set(id, 'finished', whole(NOW))
+    count(1, 'finished', facts[2], to)
     event(id, 'end', {state = to})
   end
 end

@@ -11,8 +11,20 @@ if get(id, 'batch') == ARGV[4] then return {'ok'} end
 set(id, 'batch', ARGV[4])
 for index = 7, #ARGV, 2 do
   redis.call('XADD', key('events', id), '*', 'type', ARGV[index], 'time', whole(NOW), 'data', ARGV[index + 1])
+  if ARGV[index] == 'parity' and cjson.decode(ARGV[index + 1]).passed == false then count(1, 'parity_failures') end
 end
-if ARGV[6] ~= '' then set(id, 'progress', ARGV[6], 'progress_at', whole(NOW)) end
+local kind = get(id, 'kind')
+if ARGV[6] ~= '' then
+  local facts = redis.call('HMGET', key('job', id), 'claimed', 'progress', 'encoded')
+  if not facts[2] then observe(NOW - facts[1], 'first_step', kind) end
+  -- Rows that an earlier attempt has encoded are not encoded again, and not counted again.
+  local done = kind == 'encode' and tonumber(cjson.decode(ARGV[6]).done) or 0
+  if done > tonumber(facts[3] or 0) then
+    count(whole(done - tonumber(facts[3] or 0)), 'encode_rows')
+    set(id, 'encoded', whole(done))
+  end
+  set(id, 'progress', ARGV[6], 'progress_at', whole(NOW))
+end
 
 -- Only the talk is bounded. States and epochs are few, and they are the job's history: a plain MAXLEN would drop them.
 -- `swept` is where the last sweep ended, so that each entry is looked at once.

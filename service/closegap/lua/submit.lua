@@ -63,6 +63,8 @@ for _, job in ipairs(jobs) do
     redis.call('ZADD', key('in', 'label', name .. '=' .. value), seq, job.id)
   end
   redis.call('ZADD', key('ids', project), 0, job.id)
+  populate(project, job.kind, state, 1)
+  count(1, 'submitted', job.kind)
   redis.call('SADD', key('names', project), job.name)
   redis.call('ZADD', key('in', 'name', project, job.name), seq, job.id)
   event(job.id, 'state', {from = '', to = state, reason = reason, actor = actor})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 from closegap.kinds import ExportSpec
 from closegap_core.config import ExportConfig
 from closegap_core.data import load
+from closegap_core.errors import ParityError
 from closegap_workers.channel import Channel
 from closegap_workers.runners.runner import (
     Context,
@@ -42,12 +43,15 @@ class ExportRunner(Runner):
         model, roots = Path(task["model"]), [Path(root) for root in task["roots"]]
         config = trained_config(model)
         dataset = load(config.data, config.model.likelihood.kind, roots)
-        for event in export(
-            model, ExportConfig.model_validate(task["export"]), dataset, Path(task["folder"])
-        ):
-            channel.put(event.to_dict())
-            if channel.stopped():
-                return None
+        settings, folder = ExportConfig.model_validate(task["export"]), Path(task["folder"])
+        try:
+            for event in export(model, settings, dataset, folder):
+                channel.put(event.to_dict())
+                if channel.stopped():
+                    return None
+        except ParityError:
+            channel.put({"type": "parity", "passed": False})  # which the queue counts
+            raise
         return {"data_digest": dataset.digest}
 
     def result(self, context: Context, task: Task, answer: Task) -> Result:

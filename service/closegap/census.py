@@ -1,4 +1,4 @@
-"""What there is of jobs, in numbers: by state, before one that came now, and which of some may be seen."""
+"""What there is of jobs, in numbers: how many are before one that came now, and which of some may be seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, final
 
 import redis
 
-from closegap.job import AGEING_SECONDS, State
+from closegap.job import AGEING_SECONDS
 from closegap.store import speaking
 
 
@@ -19,13 +19,6 @@ class Census:
     def __init__(self, client: redis.Redis, namespace: str = "closegap") -> None:
         self._client = client
         self._root = f"{{{namespace}}}"
-
-    def states(self) -> dict[State, int]:
-        """How many jobs are in each state."""
-        with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
-            for state in State:
-                pipe.zcard(f"{self._root}:in:state:{state}")
-            return dict(zip(State, pipe.execute(), strict=True))
 
     def ahead(self, priority: int) -> int:
         """How many jobs wait that would come before one of this priority that came now."""

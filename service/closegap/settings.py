@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     )
     api_encode_rows: int = Field(4096, ge=1, le=1 << 20, description="Rows of one online encoding.")
 
+    metrics_projects: int = Field(
+        20, ge=0, le=1000, description="Projects that have series of their own in /metrics; the rest are one."
+    )
+
     debug: bool = Field(False, description="Show a traceback with an unexpected error.")
 
     @classmethod

@@ -58,7 +58,7 @@ def test_metrics_count_requests_by_route(by: As) -> None:
     text = client.get("/metrics").text
     assert 'closegap_api_requests_total{method="GET",route="/v1/jobs/{job}",status="404"} 2.0' in text
     assert "nothing" not in text
-    assert 'closegap_jobs{state="queued"} 0.0' in text
+    assert "closegap_store_up 1.0" in text
     assert by("viewer", "some").get("/metrics").status_code == 403
 
 

@@ -19,6 +19,7 @@ from closegap.registry import Registry
 from closegap.session import Sessions
 from closegap.settings import Settings
 from closegap.store import connect, listener
+from closegap.tallies import Tallies
 from closegap.tokens import Tokens
 
 PATIENCE = 1.0
@@ -52,6 +53,7 @@ class Context(NamedTuple):
     encoders: Encoders
     limits: Limits
     measures: Measures
+    scrapers: dict[str, float]
     client: redis.Redis
     listener: redis.asyncio.Redis
     auth: bool
@@ -92,7 +94,8 @@ def opened(settings: Settings, auth: bool = True) -> Context:
         feed=Feed(listening, settings.namespace),
         encoders=Encoders(),
         limits=limits,
-        measures=Measures(queue, census),
+        measures=Measures(queue, Tallies(client, settings.namespace), settings.metrics_projects),
+        scrapers={},
         client=client,
         listener=listening,
         auth=auth,

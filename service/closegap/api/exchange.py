@@ -70,8 +70,7 @@ class Exchange:
     def _note(self, scope: Scope, status: int, began: float, answered: float) -> None:
         # The template, not the path: names of jobs would make a series each.
         route = getattr(scope.get("route"), "path", "none")
-        self._measures.requests.labels(scope["method"], route, str(status)).inc()
-        self._measures.seconds.labels(scope["method"], route).observe(answered - began)
+        self._measures.answered(scope["method"], route, status, answered - began)
         log.info(
             "request",
             method=scope["method"],

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from closegap.api.context import Ctx
 from closegap.api.documents import answers
-from closegap.api.identity import GlobalViewer
+from closegap.api.identity import Scraper
 from closegap.api.measures import MEDIA_TYPE
 from closegap.store import speaking
 
@@ -47,12 +47,13 @@ def readyz(context: Ctx) -> Alive:
     | {
         200: {
             "description": "Prometheus text.",
-            "content": {
-                "text/plain": {"schema": {"type": "string"}, "example": 'closegap_jobs{state="queued"} 3.0\n'}
-            },
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": "closegap_store_up 1.0\n"}},
         }
     },
 )
-def metrics(context: Ctx, caller: GlobalViewer) -> Response:
-    """For Prometheus, which sends a viewer's token (`authorization` in its configuration)."""
+def metrics(context: Ctx, caller: Scraper) -> Response:
+    """For Prometheus, which sends a viewer's token (`authorization` in its configuration).
+
+    While the store is away, whoever could read this in the last ten minutes still can: it says that it is away.
+    """
     return Response(context.measures.exposition(), media_type=MEDIA_TYPE)

@@ -5,7 +5,9 @@ What a caller may not see does not exist for them: reads are told the caller's p
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, final
@@ -16,13 +18,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from closegap import references
 from closegap.api.context import Context, Ctx
 from closegap.api.problem import Answer
-from closegap.errors import NotFound
+from closegap.errors import NotFound, StoreUnavailable
 from closegap.tokens import Role, Token
 
 _BEARER = HTTPBearer(
     auto_error=False, description="`Authorization: Bearer cg_…`; `closegap token create` makes one."
 )
 COOKIE, PAGE_HEADER = "closegap_session", "X-Closegap-Page"
+_ACQUAINTED_SECONDS = 600.0
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
@@ -77,9 +80,10 @@ class Caller:
 class Ask:
     """The dependency that every route but the public ones has: a token, of at least this role."""
 
-    def __init__(self, role: Role, everywhere: bool = False) -> None:
-        """`everywhere`: only for tokens of all projects, because the answer is about all of them."""
-        self.role, self.everywhere = role, everywhere
+    def __init__(self, role: Role, everywhere: bool = False, outages: bool = False) -> None:
+        """`everywhere`: only for tokens of all projects, because the answer is about all of them.
+        `outages`: while the store is away, also for a token that this process has let in not long ago."""
+        self.role, self.everywhere, self._outages = role, everywhere, outages
 
     def __call__(
         self,
@@ -88,12 +92,20 @@ class Ask:
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     ) -> Caller:
         """Raises Answer 401, 403, 429."""
-        caller = _caller(request, context, credentials.credentials if credentials else None)
+        secret = credentials.credentials if credentials else None
+        try:
+            caller = _caller(request, context, secret)
+        except StoreUnavailable:
+            if not self._outages or secret is None:
+                raise
+            return _acquainted(request, context, secret)
         context.limits.rate.take(caller.key)
         if not caller.role.covers(self.role):
             raise Answer(403, "forbidden", f"this needs the role {self.role}; the token's is {caller.role}")
         if self.everywhere and caller.projects is not None:
             raise Answer(403, "forbidden", "this needs a token for all projects")
+        if self._outages and secret is not None:
+            _make_acquainted(context, secret)
         return caller
 
 
@@ -101,6 +113,7 @@ Viewer = Annotated[Caller, Depends(Ask(Role.VIEWER))]
 Submitter = Annotated[Caller, Depends(Ask(Role.SUBMITTER))]
 Admin = Annotated[Caller, Depends(Ask(Role.ADMIN))]
 GlobalViewer = Annotated[Caller, Depends(Ask(Role.VIEWER, everywhere=True))]
+Scraper = Annotated[Caller, Depends(Ask(Role.VIEWER, everywhere=True, outages=True))]
 GlobalAdmin = Annotated[Caller, Depends(Ask(Role.ADMIN, everywhere=True))]
 
 
@@ -119,6 +132,23 @@ def _caller(request: Request, context: Context, presented: str | None) -> Caller
         detail = f"{said}; accepted: `Authorization: Bearer cg_…`"
         raise Answer(401, "unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="closegap"'})
     return Caller(token.id, token.name, token.role, token.projects, token.expires, address, request_id)
+
+
+def _make_acquainted(context: Context, secret: str) -> None:
+    now = time.monotonic()
+    for digest in [digest for digest, until in context.scrapers.items() if until < now]:
+        context.scrapers.pop(digest, None)
+    context.scrapers[hashlib.sha256(secret.encode()).hexdigest()] = now + _ACQUAINTED_SECONDS
+
+
+def _acquainted(request: Request, context: Context, secret: str) -> Caller:
+    """Raises StoreUnavailable where the token was not let in lately."""
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    if context.scrapers.get(digest, 0.0) < time.monotonic():
+        raise StoreUnavailable("the store that knows the tokens cannot be reached")
+    address = request.client.host if request.client else ""
+    request_id = request.scope.get("closegap.request_id", "")
+    return Caller("", "acquaintance", Role.VIEWER, None, None, address, request_id)
 
 
 def _of_session(request: Request, context: Context, cookie: str | None) -> Token | None:

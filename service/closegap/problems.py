@@ -134,9 +134,11 @@ def _resolve(schema: Schema, node: Schema, value: Any) -> Schema:
             node = {"$ref": target}
             continue
         options = [option for option in node.get("anyOf", ()) if option.get("type") != "null"]
-        if len(options) != 1:
+        # Words that stand for an object say less than the object does.
+        full = [option for option in options if "enum" not in option]
+        if len(full or options) != 1:
             return node
-        node = options[0]
+        [node] = full or options
 
 
 def _choices(node: Schema) -> list[str]:

@@ -115,7 +115,8 @@ def example(kind: str) -> str:
 @functools.cache
 def _schema(kind: str) -> dict[str, Any]:
     """Made once: it takes longer than reading a spec does."""
-    return SPECS[kind].model_json_schema(by_alias=True)
+    found = SPECS[kind].model_json_schema(by_alias=True)
+    return found | {"required": ["kind", *found.get("required", [])]}  # to the class it has a default
 
 
 def _build(value: Any, base: Path) -> tuple[Spec | None, list[Problem]]:

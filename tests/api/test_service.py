@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from closegap.api.context import Context, opened
 from closegap.api.limits import Rate
@@ -259,6 +260,19 @@ def test_examples_of_the_document_are_valid(served: httpx.Client) -> None:
                     checked += 1
     assert not wrong
     assert checked > 25
+
+
+def test_the_document_has_specs_in_few_words(app: FastAPI) -> None:
+    from jsonschema import Draft202012Validator
+
+    document = app.openapi()
+    schema = {"$ref": "#/components/schemas/Submission", "components": document["components"]}
+    validator = Draft202012Validator(schema)
+    assert isinstance(TRAIN["inference"], str)
+    validator.validate(TRAIN)
+    validator.validate([TRAIN, {**TRAIN, "inference": {"method": "standard"}}])
+    assert not validator.is_valid({**TRAIN, "inference": "elephant"})
+    assert not validator.is_valid({name: value for name, value in TRAIN.items() if name != "kind"})
 
 
 def test_info_and_schemas(by: As) -> None:

@@ -34,6 +34,7 @@ from closegap.api.exchange import Exchange
 from closegap.kinds import Spec
 from closegap.pipeline import LARGEST
 from closegap.scales import ScaledFile
+from closegap_core.config.base import Shorthand
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
 """Routes without a token: they say that the service is there, and how to speak with it, and nothing else."""
@@ -105,7 +106,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _bodies() -> dict[str, Any]:
     """Schemas of what routes read from the raw body."""
-    one = Annotated[Spec, Field(discriminator="kind")]
+    one = Annotated[Spec, Field(discriminator="kind"), Shorthand("kind")]
     pipeline = Annotated[list[one], Field(min_length=1, max_length=LARGEST)]
     found: dict[str, Any] = {}
     kinds: tuple[tuple[str, Any], ...] = (

@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 # One thread a process: two cores are shared by ranks, tests and the store, and spinning threads starve them.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# Compiled once, torch is imported in half the time, and every attempt of a job is a process that imports it.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON_CODE := core service workers tests benchmarks
 
 help: ## list the targets

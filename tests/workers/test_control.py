@@ -11,12 +11,20 @@ from closegap.artifacts import ArtifactStore
 from closegap.job import Job, State
 from closegap.queue import Queue
 from closegap.settings import Settings
-from tests.workers.working import Working, alive, fitted, training, until
+from tests.workers.working import Working, alive, fitted, goes_on_when_asked_to_stop, training, until
 
 Start = Callable[..., Working]
 Submit = Callable[..., Job]
 Over = Callable[..., Job]
 Epochs = Callable[[Job], list[dict[str, Any]]]
+
+
+EPOCHS = 12
+ABSENT = {"kind": "evaluate", "model": "sha256:" + "0" * 64, "resources": {"workers": 0}}
+
+
+def checkpoints(settings: Settings, job: Job) -> Path:
+    return ArtifactStore(settings.storage).work(job.work) / "checkpoints"
 
 
 def weights(settings: Settings, job: Job) -> bytes:
@@ -33,24 +41,24 @@ def test_a_paused_job_goes_on_from_its_checkpoint(
     settings: Settings,
     tmp_path: Path,
 ) -> None:
-    value = training(epochs=240)
+    value = training(EPOCHS)
     job = submit(value)
     worker = start()
-    until(lambda: len(epochs(job)) >= 3)
-    attempt = worker.attempt()
+    attempt = worker.held(checkpoints(settings, job))
     assert queue.pause(job.id, actor="ada").state is State.RUNNING
+    goes_on_when_asked_to_stop(attempt)
     paused = until(lambda: (now := queue.get(job.id)).state is State.PAUSED and now, 10, "the pause")
     assert (paused.reason, paused.retries_spent) == ("paused by ada", {})
     assert not alive(attempt)
-    assert list((ArtifactStore(settings.storage).work(job.work) / "checkpoints").glob("step-*"))
+    assert list(checkpoints(settings, job).glob("step-*"))
     done_before = len(epochs(job))
-    short = submit(training(epochs=1))
-    over(short, State.SUCCEEDED)  # the worker is free for others
+    assert done_before < EPOCHS
+    over(submit(ABSENT), State.FAILED)  # the worker is free for others
     assert queue.get(job.id).state is State.PAUSED
     queue.resume(job.id)
     done = over(job, State.SUCCEEDED)
     assert done.attempt == 2
-    assert len(epochs(job)) <= 241, f"it began again after {done_before} epochs"
+    assert len(epochs(job)) <= EPOCHS + 1, f"it began again after {done_before} epochs"
     assert weights(settings, done) == fitted(value, tmp_path).weights
 
 
@@ -63,11 +71,12 @@ def test_a_preempted_job_makes_way_and_goes_on_from_its_checkpoint(
     settings: Settings,
     tmp_path: Path,
 ) -> None:
-    value = training(epochs=240, preemptible=True, priority=10)
+    value = training(EPOCHS, preemptible=True, priority=10)
     low = submit(value)
-    start()
-    until(lambda: len(epochs(low)) >= 3)
-    high = over(submit(training(epochs=2, priority=90)), State.SUCCEEDED)
+    attempt = start().held(checkpoints(settings, low))
+    high = submit(training(epochs=2, priority=90))
+    goes_on_when_asked_to_stop(attempt)
+    over(high, State.SUCCEEDED)
     back = queue.get(low.id)
     assert not back.state.terminal
     assert back.retries_spent == {"preempted": 1}
@@ -75,18 +84,19 @@ def test_a_preempted_job_makes_way_and_goes_on_from_its_checkpoint(
     assert any(f"preempted by {high.id} (priority 90)" in reason for reason in moves)
     done = over(low, State.SUCCEEDED)
     assert done.attempt == 2
-    assert len(epochs(low)) <= 241
+    assert len(epochs(low)) <= EPOCHS + 1
     assert weights(settings, done) == fitted(value, tmp_path).weights
 
 
 def test_a_worker_that_is_drained_now_gives_its_job_to_another(
-    start: Start, submit: Submit, over: Over, epochs: Epochs, queue: Queue, settings: Settings
+    start: Start, submit: Submit, over: Over, queue: Queue, settings: Settings
 ) -> None:
-    job = submit(training(epochs=240))
+    job = submit(training(EPOCHS))
     first = start()
-    until(lambda: len(epochs(job)) >= 3)
+    attempt = first.held(checkpoints(settings, job))
     [drained] = queue.workers()
     queue.drain(drained.id, now=True, actor="ada")
+    goes_on_when_asked_to_stop(attempt)
     back = until(lambda: (now := queue.get(job.id)).state is State.QUEUED and now, 10, "the job to come back")
     assert f"worker {drained.id} was drained by ada" in back.reason
     until(lambda: "drained by ada" in first.log.read_text(), 5, "the worker to hear of it")

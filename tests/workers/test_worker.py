@@ -18,7 +18,15 @@ from closegap.queue import Queue
 from closegap.registry import Registry
 from closegap.settings import Settings
 from closegap.store import connect
-from tests.workers.working import TRAIN, Working, alive, fitted, training, until
+from tests.workers.working import (
+    TRAIN,
+    Working,
+    alive,
+    fitted,
+    goes_on_when_asked_to_stop,
+    training,
+    until,
+)
 
 Start = Callable[..., Working]
 Submit = Callable[..., Job]
@@ -26,6 +34,13 @@ Over = Callable[..., Job]
 Epochs = Callable[[Job], list[dict[str, Any]]]
 LONG = 20_000
 """Epochs of a job that is not to end by itself."""
+
+
+EPOCHS = 12
+
+
+def checkpoints(settings: Settings, job: Job) -> Path:
+    return ArtifactStore(settings.storage).work(job.work) / "checkpoints"
 
 
 def weights(settings: Settings, job: Job) -> bytes:
@@ -74,17 +89,16 @@ def test_a_pipeline_runs_to_its_end_and_tells_of_it(
 def test_a_killed_attempt_is_run_again_from_its_checkpoint_to_the_very_same_weights(
     start: Start, submit: Submit, over: Over, epochs: Epochs, settings: Settings, tmp_path: Path
 ) -> None:
-    value = training(epochs=60)
+    value = training(EPOCHS)
     job = submit(value)
     worker = start()
-    until(lambda: len(epochs(job)) >= 3)
-    worker.attempt().kill()
+    worker.held(checkpoints(settings, job)).kill()
     done = over(job, State.SUCCEEDED)
     assert done.attempt == 2
     assert done.retries_spent == {"infrastructure": 1}
     numbers = [epoch["epoch"] for epoch in epochs(job)]
-    assert numbers[-1] == 60
-    assert len(numbers) <= 61, "the second attempt began at the first epoch again"
+    assert numbers[-1] == EPOCHS
+    assert len(numbers) <= EPOCHS + 1, "the second attempt began at the first epoch again"
     assert weights(settings, done) == fitted(value, tmp_path).weights
 
 
@@ -100,13 +114,12 @@ def test_a_killed_attempt_says_how_it_died(start: Start, submit: Submit, over: O
 
 
 def test_a_killed_worker_takes_its_attempt_along_and_another_goes_on(
-    start: Start, submit: Submit, over: Over, epochs: Epochs, settings: Settings, tmp_path: Path
+    start: Start, submit: Submit, over: Over, settings: Settings, tmp_path: Path
 ) -> None:
-    value = training(epochs=60)
+    value = training(EPOCHS)
     job = submit(value)
     first = start()
-    until(lambda: len(epochs(job)) >= 3)
-    attempt = first.attempt()
+    attempt = first.held(checkpoints(settings, job))
     first.kill(signal.SIGKILL)
     first.end()
     until(lambda: not alive(attempt), 5)
@@ -148,14 +161,14 @@ def test_an_attempt_that_does_not_heed_is_killed_after_its_grace(
 
 
 def test_sigterm_drains_and_another_worker_goes_on(
-    start: Start, submit: Submit, over: Over, epochs: Epochs, queue: Queue, settings: Settings, tmp_path: Path
+    start: Start, submit: Submit, over: Over, queue: Queue, settings: Settings, tmp_path: Path
 ) -> None:
-    value = training(epochs=60)
+    value = training(EPOCHS)
     job = submit(value)
     first = start()
-    until(lambda: len(epochs(job)) >= 3)
-    attempt = first.attempt()
+    attempt = first.held(checkpoints(settings, job))
     first.kill(signal.SIGTERM)
+    goes_on_when_asked_to_stop(attempt)
     assert first.end() == 0
     assert not alive(attempt)
     given_back = queue.get(job.id)
@@ -198,22 +211,20 @@ def test_an_attempt_ends_when_its_lease_is_lost(
     assert claim.attempt == 2
 
 
-def test_a_job_outlasts_the_death_of_its_store(
-    start: Start, settings: Settings, tmp_path: Path, epochs: Epochs
-) -> None:
+def test_a_job_outlasts_the_death_of_its_store(start: Start, settings: Settings, tmp_path: Path) -> None:
     own = settings.model_copy(update={"home": tmp_path / "own"})
     store = EmbeddedStore(own.home)
     store.start()
     try:
         client = connect(own)
         queue = Queue(client, own.namespace)
-        job = queue.submit(spec.parse(training(epochs=80)))[0]
-        worker = start(home=own.home)
-        until(lambda: len([e for e in queue.events(job.id) if e.type == "epoch"]) >= 3)
-        attempt = worker.attempt()
+        job = queue.submit(spec.parse(training(EPOCHS)))[0]
+        attempt = start(home=own.home).held(checkpoints(own, job))
         kill_store(own)
         time.sleep(2)
         assert alive(attempt)
+        attempt.resume()
+        time.sleep(0.1)
         store.stop()
         store.start()
         until(lambda: queue.get(job.id).state.terminal, 150, "the end of the job")
@@ -222,7 +233,7 @@ def test_a_job_outlasts_the_death_of_its_store(
         reported = [
             event.data["epoch"] for event in queue.events(job.id, limit=5000) if event.type == "epoch"
         ]
-        assert sorted(set(reported)) == list(range(1, 81)), "events of the outage are missing"
+        assert sorted(set(reported)) == list(range(1, EPOCHS + 1)), "events of the outage are missing"
         client.close()
     finally:
         store.stop()

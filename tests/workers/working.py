@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -36,12 +37,12 @@ def training(epochs: int, workers: int = 0, **fields: Any) -> dict[str, Any]:
     return {**TRAIN, "training": {"epochs": epochs, "batch_size": 64}, "resources": resources, **fields}
 
 
-def until(true: Callable[[], Any], seconds: float = 60.0, what: str = "") -> Any:
+def until(true: Callable[[], Any], seconds: float = 60.0, what: str = "", pause: float = 0.05) -> Any:
     """Wait for something to be true; what it was."""
     limit = time.monotonic() + seconds
     while not (value := true()):
         assert time.monotonic() < limit, f"still waiting after {seconds:g} s: {what or true}"
-        time.sleep(0.05)
+        time.sleep(pause)
     return value
 
 
@@ -77,6 +78,13 @@ class Working:
         found: psutil.Process = until(find, what="an attempt's process")
         return found
 
+    def held(self, checkpoints: Path) -> psutil.Process:
+        """The attempt's process, suspended after its first checkpoint, however fast it is."""
+        until(lambda: list(checkpoints.glob("step-*")), what="a checkpoint", pause=0.005)
+        found = self.attempt()
+        found.suspend()
+        return found
+
     def kill(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
@@ -92,6 +100,18 @@ def alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def goes_on_when_asked_to_stop(process: psutil.Process) -> None:
+    """Let a suspended process go on as soon as a SIGTERM waits for it."""
+
+    def waits() -> bool:
+        pending = re.search(r"ShdPnd:\s*([0-9a-f]+)", Path(f"/proc/{process.pid}/status").read_text())
+        assert pending is not None
+        return bool(int(pending[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+    until(waits, 15, "the attempt to be asked to stop")
+    process.resume()
 
 
 class Fitted(NamedTuple):

@@ -21,29 +21,33 @@ from closegap.settings import Settings
 from closegap.store import connect
 
 os.environ["OMP_NUM_THREADS"] = "1"
+KEPT = {"CLOSEGAP_BROWSER_REQUIRED"}
+"""What whoever runs the tests says to them."""
 for name in [name for name in os.environ if name.startswith("CLOSEGAP_") or name == "RAY_ADDRESS"]:
     # A test must not reach the store, the storage or the cluster of whoever runs it.
-    del os.environ[name]
+    if name not in KEPT:
+        del os.environ[name]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what it puts into the background; every process that a test interrupts would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SHARED = {"tests/workers/": "ray", "tests/page/": "browser"}
 LONGEST = ("tests/workers/", "tests/test_examples.py", "tests/cli/")
 """These go first, so that no process is left alone with one of them at the end."""
 
 
 @final
 class ByFile(LoadScopeScheduling):
-    """One process a file, and one for all that share the session's Ray.
+    """One process a file, one for all that share the session's Ray, and one for all that share the browser.
 
     Written here because pytest 9.2 does not keep the names by which xdist 3.8 knows its groups: they have no effect.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        shares_ray = nodeid.startswith("tests/workers/")
-        return "ray" if shares_ray else nodeid.split("::")[0]
+        shared = next((name for start, name in SHARED.items() if nodeid.startswith(start)), None)
+        return shared or nodeid.split("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)

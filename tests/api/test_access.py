@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from closegap.api.app import PUBLIC
 from closegap.api.context import Context
 from closegap.api.identity import Ask
+from closegap.api.login import REDEEM
 from closegap.job import Capacity
 from closegap.tokens import Role
 from tests.api.conftest import TRAIN, As
@@ -104,9 +105,9 @@ def test_each_route_asks_exactly_once_or_is_public(app: FastAPI) -> None:
         found = list(asks(route.dependant))
         assert len(found) == (0 if route.path in PUBLIC else 1), route.path
         if route.methods - {"GET", "HEAD"} and not route.path.endswith(
-            (":plan", ":validate", "/encode/{model}", "/session")
+            (":plan", ":validate", "/encode/{model}", "/session", ":offer")
         ):
-            assert found[0].role is not Role.VIEWER, f"{route.path} changes something"
+            assert route.path == REDEEM or found[0].role is not Role.VIEWER, f"{route.path} changes something"
 
 
 def test_without_a_token_there_is_nothing(app: FastAPI, served: httpx.Client, there: dict[str, str]) -> None:
@@ -308,3 +309,53 @@ def test_a_session_ends(served: httpx.Client, secret: Callable[..., str]) -> Non
     assert served.get("/v1/whoami").status_code == 401
     served.cookies.set("closegap_session", "x" * 43)
     assert served.get("/v1/whoami").status_code == 401
+
+
+PAGE = {"X-Closegap-Page": "1"}
+
+
+def test_a_link_signs_in_once(served: httpx.Client, context: Context, secret: Callable[..., str]) -> None:
+    bearer = {"Authorization": f"Bearer {secret('submitter', 'ours')}"}
+    made = served.post("/v1/session:offer", headers=bearer)
+    assert (made.status_code, made.json()["seconds"]) == (201, 300)
+    code = made.json()["code"]
+    for key in context.client.scan_iter("*"):
+        assert code not in key
+    assert served.post("/v1/session:redeem", json={"code": code}).status_code == 403  # not from the page
+    foreign = {"Origin": "http://evil.example"}
+    assert served.post("/v1/session:redeem", json={"code": code}, headers=PAGE | foreign).status_code == 403
+    begun = served.post("/v1/session:redeem", json={"code": code}, headers=PAGE)
+    assert begun.status_code == 204
+    assert "httponly" in begun.headers["set-cookie"].lower()
+    me = served.get("/v1/whoami").json()
+    assert (me["role"], me["projects"]) == ("submitter", ["ours"])
+    # A session makes no further one last longer: only the token itself offers.
+    assert served.post("/v1/session:offer", headers=PAGE).status_code == 403
+    served.cookies.clear()
+    again = served.post("/v1/session:redeem", json={"code": code}, headers=PAGE)
+    assert (again.status_code, again.json()["code"]) == (401, "unauthorized")
+    assert "set-cookie" not in again.headers
+
+
+def test_a_link_ends_with_its_token_and_its_time(
+    served: httpx.Client, context: Context, secret: Callable[..., str]
+) -> None:
+    bearer = {"Authorization": f"Bearer {secret('viewer')}"}
+    late, revoked = (served.post("/v1/session:offer", headers=bearer).json()["code"] for _ in range(2))
+    [*keys] = context.client.scan_iter("*:code:*")
+    assert len(keys) == 2
+    assert all(0 < context.client.ttl(key) <= 300 for key in keys)
+    context.client.delete(context.sessions._key("code", late))
+    context.tokens.revoke(served.get("/v1/whoami", headers=bearer).json()["token"])
+    for code in (late, revoked, "x" * 43, "", "y" * 100):
+        answer = served.post("/v1/session:redeem", json={"code": code}, headers=PAGE)
+        assert answer.status_code == 401, code
+        assert "set-cookie" not in answer.headers
+
+
+def test_guessing_links_is_slowed(served: httpx.Client) -> None:
+    def guess() -> int:
+        return served.post("/v1/session:redeem", json={"code": "z" * 43}, headers=PAGE).status_code
+
+    assert guess() == 401
+    assert next(status for _ in range(1000) if (status := guess()) != 401) == 429

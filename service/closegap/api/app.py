@@ -21,6 +21,7 @@ from closegap.api import (
     jobs,
     login,
     models,
+    page,
     problem,
     projects,
     series,
@@ -36,8 +37,8 @@ from closegap.pipeline import LARGEST
 from closegap.scales import ScaledFile
 from closegap_core.config.base import Shorthand
 
-PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json"})
-"""Routes without a token: they say that the service is there, and how to speak with it, and nothing else."""
+PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json", login.REDEEM}) | page.PATHS
+"""Routes without a token: that the service is there, how to speak with it, its page without data, and the way in."""
 THREADS = 16
 """Requests that are worked on at a time, and so connections to the store; more wait for their turn."""
 ROUTERS = (
@@ -54,6 +55,7 @@ ROUTERS = (
     login,
     about,
     health,
+    page,
 )
 _SCHEMAS = "#/components/schemas/{model}"
 

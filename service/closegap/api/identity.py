@@ -160,12 +160,17 @@ def _of_session(request: Request, context: Context, cookie: str | None) -> Token
     identifier = context.sessions.token(cookie) if cookie else None
     if identifier is None:
         return None
-    foreign = _foreign(request)
-    if foreign or (request.method not in ("GET", "HEAD") and request.headers.get(PAGE_HEADER) != "1"):
+    refuse_foreign(request)
+    return context.tokens.get(identifier) if context.tokens.usable(identifier) else None
+
+
+def refuse_foreign(request: Request) -> None:
+    """Raise Answer 403 for a request that does not come from the service's own page."""
+    changes = request.method not in ("GET", "HEAD")
+    if _foreign(request) or (changes and request.headers.get(PAGE_HEADER) != "1"):
         raise Answer(
             403, "forbidden", f"a session's request needs `{PAGE_HEADER}: 1`, and this service's own page"
         )
-    return context.tokens.get(identifier) if context.tokens.usable(identifier) else None
 
 
 def _foreign(request: Request) -> bool:

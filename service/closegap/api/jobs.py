@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -50,12 +51,22 @@ class Cancelled(BaseModel):
     jobs: dict[str, State]
 
 
+@final
+class Counts(BaseModel):
+    """How many jobs there are."""
+
+    states: dict[State, int]
+
+
 # --- look ---------------------------------------------------------------------------------------------------
 
 
-@router.get("/v1/jobs", responses=answers(example=EXAMPLE_JOBS))
+@router.get(
+    "/v1/jobs",
+    response_model=Jobs,
+    responses=answers(example=EXAMPLE_JOBS) | {304: {"description": "As `If-None-Match` has it."}},
+)
 def list_jobs(
-    response: Response,
     request: Request,
     context: Ctx,
     caller: Viewer,
@@ -74,9 +85,13 @@ def list_jobs(
     created_after: datetime | None = None,
     created_before: datetime | None = None,
     waiting: Annotated[bool, Query(description="Say of each why it waits.")] = False,
+    specs: Annotated[
+        bool, Query(description="Whether each comes with its spec, the longest part of it.")
+    ] = True,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Jobs:
+    if_none_match: Annotated[str, Header(max_length=1000)] = "",
+) -> Response:
     """Jobs, newest first."""
     meant = selector(
         caller,
@@ -93,10 +108,21 @@ def list_jobs(
     )
     page = context.queue.jobs(meant, limit, None if cursor is None else _opened(cursor))
     following = None if page.cursor is None else f"c{page.cursor}"
-    if following is not None:
-        response.headers["Link"] = f'<{request.url.include_query_params(cursor=following)}>; rel="next"'
-    found = with_reasons(context, caller, page.jobs) if waiting else Jobs(jobs=page.jobs)
-    return found.model_copy(update={"next_cursor": following})
+    jobs = page.jobs if specs else [job.model_copy(update={"spec": {}}) for job in page.jobs]
+    found = with_reasons(context, caller, jobs) if waiting else Jobs(jobs=jobs)
+    return _listed(found.model_copy(update={"next_cursor": following}), request, if_none_match)
+
+
+@router.get("/v1/jobs:count", responses=answers(example={"states": {"queued": 3, "running": 1}}))
+def count(
+    context: Ctx,
+    caller: Viewer,
+    project: Annotated[
+        list[str] | None, Query(max_length=100, description="Absent: all that the token may see.")
+    ] = None,
+) -> Counts:
+    """How many jobs are in each state."""
+    return Counts(states=context.census.states(selector(caller, Selection(), project).projects))
 
 
 @router.get("/v1/jobs/{job}", responses=answers(404, 409, example=EXAMPLE_JOB))
@@ -209,6 +235,19 @@ def note(context: Context, caller: Caller, action: str, jobs: Sequence[Job]) -> 
 def _asked(context: Context, caller: Caller, action: str, job: Job, response: Response) -> Job:
     note(context, caller, action, [job])
     return _tagged(job, response)
+
+
+def _listed(found: Jobs, request: Request, known: str) -> Response:
+    """A page of jobs, or that it is what the client has."""
+    content = found.model_dump_json().encode()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": tag}
+    if found.next_cursor is not None:
+        following = request.url.include_query_params(cursor=found.next_cursor)
+        headers["Link"] = f'<{following}>; rel="next"'
+    if tag in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type="application/json")
 
 
 def _tagged(job: Job, response: Response) -> Job:

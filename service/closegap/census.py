@@ -1,4 +1,4 @@
-"""What there is of jobs, in numbers: how many are before one that came now, and which of some may be seen."""
+"""What there is of jobs, in numbers: by state, before one that came now, and which of some may be seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, final
 
 import redis
 
-from closegap.job import AGEING_SECONDS
+from closegap.job import AGEING_SECONDS, State
 from closegap.store import speaking
 
 

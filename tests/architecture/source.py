@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -77,3 +77,19 @@ def under(name: str, prefixes: frozenset[str] | set[str]) -> bool:
     """Whether the dotted name is one of the prefixes or lies inside one."""
     parts = name.split(".")
     return any(".".join(parts[: end + 1]) in prefixes for end in range(len(parts)))
+
+
+def each_module(rule: Callable[[Module], None]) -> Callable[[], None]:
+    """One test of a rule, which tells of every file that breaks it. A test a file took longer to begin than to run."""
+
+    def test() -> None:
+        broken = []
+        for module in modules():
+            try:
+                rule(module)
+            except AssertionError as error:
+                broken.append(str(error))
+        assert not broken, "\n".join(broken)
+
+    test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+    return test

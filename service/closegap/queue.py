@@ -169,11 +169,16 @@ class Queue:
         """Keep the lease; a third of its length is a good interval. Raises LeaseLost."""
         return _wish(self._run("renew", *_proof(lease), _ms(lease_seconds)))
 
-    def report(self, lease: Lease, reported: Sequence[Mapping[str, Any]]) -> None:
-        """Add events `{type, …}` to the job's stream; the last `progress` goes to the record. Raises LeaseLost."""
+    def report(self, lease: Lease, reported: Sequence[Mapping[str, Any]], batch: str | None = None) -> None:
+        """Add events `{type, …}` to the job's stream; the last `progress` goes to the record. Raises LeaseLost.
+
+        `batch` is a word for these events: sent again under the same word, after a lost answer, they are kept once.
+        """
         if reported:
             progress, flat = events.pack(reported)
-            self._run("report", *_proof(lease), secrets.token_hex(8), events.LONGEST, progress, *flat)
+            self._run(
+                "report", *_proof(lease), batch or secrets.token_hex(8), events.LONGEST, progress, *flat
+            )
 
     def succeed(self, lease: Lease, outputs: Mapping[str, Any]) -> None:
         """The job is done; what its outputs name must be published already. Raises LeaseLost."""

@@ -1,5 +1,6 @@
-"""`python -m tests.chaos`: a service under faults, and what an auditor says of it. CHAOS_SEED, CHAOS_FAULTS, CHAOS_JOBS.
+"""`python -m tests.chaos`: a service under faults, and what an auditor says of it.
 
+CHAOS_SEED, CHAOS_FAULTS and CHAOS_JOBS say which, how many, and under how much work; options say the same.
 Exits with 1 when a sentence of the delivery contract was broken, or was not put to the test.
 """
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.chaos import story
-from tests.chaos.history import History, Hit, Struck
+from tests.chaos.history import History, Hit
 from tests.chaos.story import OVER, OWNED, Story
 from tests.chaos.workload import LABEL, STEPS, same
 
@@ -89,7 +90,7 @@ def _run(history: History, stories: dict[str, Story], planned: Iterable[str]) ->
             f"{job} had {len(told.attempts)} attempts, its record says {record.get('attempt')}",
         )
         for attempt in told.attempts:
-            rising = all(a < b for a, b in zip(attempt.epochs, attempt.epochs[1:], strict=False))
+            rising = all(a < b for a, b in pairwise(attempt.epochs))
             verdict.check(rising, f"{job}, attempt {attempt.number} told of epochs {attempt.epochs}")
     return verdict
 
@@ -191,7 +192,7 @@ def _taken_over(history: History, stories: dict[str, Story], verdict: Verdict) -
             longest = max(longest, took)
             verdict.check(
                 attempt.end is not None and took <= limit,
-                f"{hit.job}, attempt {hit.attempt}, hit by {fault.number} ({fault.kind}), was owned {took:.1f} s longer",
+                f"{hit.job}, attempt {hit.attempt}, hit by {fault.number} ({fault.kind}): owned {took:.1f} s more",
             )
             _goes_on(stories[hit.job], hit, verdict)
     verdict.evidence["longest takeover, ms"] = round(1000 * longest)
@@ -353,7 +354,7 @@ def _away(history: History, since: float, until: float) -> float:
         {since, until, *(t for a, b in store for t in (a, b)), *(t for w in absent for s in w for t in s)}
     )
     total = 0.0
-    for a, b in zip(marks, marks[1:], strict=False):
+    for a, b in pairwise(marks):
         if a < since or b > until:
             continue
         middle = (a + b) / 2
@@ -373,6 +374,3 @@ def _slept(history: History, since: float, until: float) -> float:
 
 def _in(spans: list[tuple[float, float]], time: float) -> bool:
     return any(a <= time <= b for a, b in spans)
-
-
-__all__ = ["SENTENCES", "Struck", "Verdict", "audit"]

@@ -37,7 +37,8 @@ class Fault(ABC):
         """Do it, and which running jobs it met; None where there is nothing to strike yet."""
 
     def heal(self) -> None:
-        """Undo it: start what was killed, let go on what was stopped."""
+        """Undo it: start what was killed, let go on what was stopped. Of some there is nothing to undo."""
+        return
 
     def one(self, of: Sequence[T]) -> T:
         """The victim that the plan picks."""

@@ -19,7 +19,7 @@ def document(history: History, verdicts: list[Verdict], seed: int) -> dict[str, 
         "seed": seed,
         "seconds": round(history.ended - history.began, 1),
         "kept": all(verdict.kept for verdict in verdicts),
-        "faults": {kind: count for kind, count in sorted(Counter(f.kind for f in history.struck).items())},
+        "faults": dict(sorted(Counter(fault.kind for fault in history.struck).items())),
         "jobs": dict(Counter(record["state"] for record in history.jobs.values())),
         "verdicts": [asdict(verdict) for verdict in verdicts],
     }

@@ -142,6 +142,41 @@ def test_a_lower_job_makes_way_and_waits_behind(
     assert claimed(queue) == ["high", "low"]
 
 
+@pytest.mark.parametrize("gone", ["cancelled", "claimed by another"])
+def test_nobody_makes_way_for_a_job_that_waits_no_longer(
+    queue: Queue, train: Train, beat: Callable[..., None], gone: str
+) -> None:
+    beat("w")
+    queue.submit(train(name="low", priority=10, preemptible=True))
+    low = run(queue)
+    [high] = queue.submit(train(name="high", priority=90))
+    beat("w")
+    assert wished(queue, "low") == [True]
+    if gone == "cancelled":
+        queue.cancel(high.id)
+    else:
+        run(queue)
+    beat("w")
+    assert wished(queue, "low") == [False]
+    assert [event.data["reason"] for event in queue.events(low.job.id) if event.type == "wish"] == [
+        f"preempted by {high.id} (priority 90)",
+        f"{high.id} waits no longer",
+    ]
+    # One that had heard of it before, and has stopped, is given back, and keeps its place.
+    since = queue.get("low").queued
+    queue.release(low.lease, "the attempt was stopped")
+    assert queue.get("low").queued == since
+
+
+def test_a_wish_for_somebody_who_waits_is_kept(queue: Queue, train: Train, beat: Callable[..., None]) -> None:
+    beat("w")
+    queue.submit(train(name="low", priority=10, preemptible=True))
+    run(queue)
+    queue.submit(train(name="high", priority=90))
+    beat("w", "w", "w")
+    assert wished(queue, "low") == [True]
+
+
 def test_who_ran_for_long_does_not_come_back_before_whom_it_made_way_for(
     queue: Queue, train: Train, beat: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

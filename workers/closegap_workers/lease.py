@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections import deque
@@ -31,6 +32,7 @@ class LeaseThread:
     def __init__(self, queue: Queue, lease: Lease, seconds: float) -> None:
         self._queue, self._lease, self._seconds = queue, lease, seconds
         self._events: deque[Event] = deque(maxlen=KEPT)
+        self._batches: deque[tuple[str, list[Event]]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self.lost = threading.Event()
@@ -82,13 +84,10 @@ class LeaseThread:
 
     def _serve(self) -> None:
         interval, due = min(RENEWAL, self._seconds / 3), 0.0
-        unsent: list[Event] = []
         while True:
             closed = self._pause()
             try:
-                unsent = (unsent + self._take())[-KEPT:]
-                self._deliver(unsent)
-                unsent = []
+                self._deliver()
                 if closed:
                     return
                 if time.monotonic() >= due:
@@ -111,16 +110,26 @@ class LeaseThread:
             self._events.clear()
             return events
 
-    def _deliver(self, events: list[Event]) -> None:
-        try:
-            self._queue.report(self._lease, events)
-        except Conflict:
-            if len(events) == 1:
-                log.exception("an event of job %s is not accepted", self._lease.job)
-                return
-            for event in events:
-                self._deliver([event])
+    def _deliver(self) -> None:
+        """Send what was heard. A batch whose answer was lost is sent again as it was, and so kept once."""
+        while self._batches or self._events:
+            if not self._batches:
+                self._batches.append(_batch(self._take()))
+            word, events = self._batches[0]
+            try:
+                self._queue.report(self._lease, events, word)
+            except Conflict:
+                # Nothing was sent. Which of them it is, is found by sending each by itself.
+                if len(events) == 1:
+                    log.exception("an event of job %s is not accepted", self._lease.job)
+                else:
+                    self._batches.extend(_batch([event]) for event in events)
+            self._batches.popleft()
 
     def _renew(self) -> None:
         if self._queue.renew(self._lease, self._seconds) is not None:
             self.asked.set()
+
+
+def _batch(events: list[Event]) -> tuple[str, list[Event]]:
+    return secrets.token_hex(8), events

@@ -11,21 +11,21 @@ import threading
 import time
 from typing import final
 
+import redis
+
 from closegap.artifacts import ArtifactStore
-from closegap.errors import LeaseLost, NotFound, ServiceError, StorageError, StoreUnavailable
-from closegap.job import Capacity, Claim, Failure, Lease, State
+from closegap.errors import LeaseLost, NotFound, ServiceError, StoreUnavailable
+from closegap.job import Capacity, Claim
 from closegap.queue import Queue
-from closegap.registry import Registry
 from closegap.settings import Settings
 from closegap.store import connect
-from closegap_workers.channel import Event
 from closegap_workers.cluster import Cluster, Keeper
+from closegap_workers.conclusion import Conclusion
 from closegap_workers.execution import Ended, Execution, Order, not_begun
 from closegap_workers.lease import LeaseThread
 from closegap_workers.leftovers import sweep
-from closegap_workers.outcome import failure_of
 from closegap_workers.process import adopt_orphans
-from closegap_workers.work_folder import log_file, tidy
+from closegap_workers.work_folder import log_file
 
 IDLE = 2.0
 """Longest wait for work before the loop looks at its own state again."""
@@ -36,7 +36,7 @@ QUIET = 3.0
 NOTICED = 0.5
 """Seconds that the store's client tries by itself; every loop here goes on trying, and wants to know of an outage."""
 PATIENCE = 120.0
-"""How long the end of an attempt is tried to be written while the store is away."""
+"""How long the end of an attempt is tried to be written while the store is away, or a store is waited for at first."""
 log = logging.getLogger("closegap.worker")
 
 
@@ -47,7 +47,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = ArtifactStore(settings.storage)
-        self._queue = Queue(connect(settings, NOTICED), settings.namespace, settings.backoff_seconds)
+        self._queue = Queue(_connected(settings), settings.namespace, settings.backoff_seconds)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._signals = 0
         self._ended = threading.Event()
@@ -168,8 +168,10 @@ class Supervisor:
             ended = not_begun(error)
         finally:
             lease.close()
+        draining = f"worker {self.name} drains" if self._signals else ""
+        end = Conclusion(self._queue, self._store, claim, ended, self._settings.lease_seconds, draining)
         try:
-            said = lease.conclude(lambda proof: self._conclude(claim, proof, ended), PATIENCE)
+            said = lease.conclude(end.write, PATIENCE)
         except StoreUnavailable as error:
             said = f"its end could not be written, so it will be run again: {error}"
         log.info("job %s, attempt %d: %s", job.id, claim.attempt, said or "its lease was lost")
@@ -192,39 +194,15 @@ class Supervisor:
             grace=self._settings.grace_seconds,
         )
 
-    # --- its end --------------------------------------------------------------------------------------------
 
-    def _conclude(self, claim: Claim, proof: Lease, ended: Ended) -> str:
-        """Write how the attempt ended, as the owner of the job; in words. Raises LeaseLost, StoreUnavailable."""
-        # An attempt that could not be told to start, because the store was away, is told of now.
-        wish = self._queue.start(proof)
-        outcome = ended.outcome or {"state": "died"}
-        if outcome["state"] == "succeeded":
-            return self._succeed(claim, proof, outcome)
-        stopped = outcome["state"] == "stopped" or ended.killed
-        if wish is not None and (stopped or wish.to is State.CANCELLED):
-            self._queue.stopped(proof)
-            return wish.reason
-        if self._signals or outcome["state"] == "stopped":
-            reason = f"worker {self.name} drains" if self._signals else "the attempt was stopped"
-            self._queue.release(proof, reason)
-            return f"given back: {reason}"
-        return self._fail(proof, ended.failure())
-
-    def _succeed(self, claim: Claim, proof: Lease, outcome: Event) -> str:
-        if outcome["register"] is not None:
-            # Only the owner may take a name's next version.
-            self._queue.renew(proof, self._settings.lease_seconds)
-            try:
-                Registry(self._store, claim.job.project).register(
-                    outcome["register"], outcome["outputs"]["model"], claim.job.id, claim.attempt
-                )
-            except (StorageError, NotFound, OSError) as error:
-                return self._fail(proof, failure_of(error))
-        self._queue.succeed(proof, outcome["outputs"])
-        tidy(self._store.work(claim.job.work))
-        return "succeeded"
-
-    def _fail(self, proof: Lease, failure: Failure) -> str:
-        self._queue.fail(proof, failure)
-        return f"failed ({failure.failure}): {failure.message}"
+def _connected(settings: Settings) -> redis.Redis:
+    """A client of the store, waiting for one that is just being started. Raises StoreUnavailable, SettingsError."""
+    limit = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return connect(settings, NOTICED)
+        except StoreUnavailable as error:
+            if time.monotonic() > limit:
+                raise
+            log.warning("waiting for the store: %s", error)
+            time.sleep(1.0)

@@ -2,6 +2,14 @@
 -- KEYS[1] root
 -- ARGV[1] ms within which this is decided once  ARGV[2] ms after which a worker that is silent does not count
 -- -> {ok, id, id it makes way for} | {ok}
+-- Who was asked to make way for a job that waits no longer (it went elsewhere, or was cancelled) may stay.
+for _, id in ipairs(redis.call('ZRANGE', key('preemptible'), 0, -1)) do
+  local wished = get(id, 'wish')
+  local beneficiary = wished and cjson.decode(wished).beneficiary
+  if beneficiary and get(beneficiary, 'state') ~= 'queued' then
+    withdraw(id, 'queue', beneficiary .. ' waits no longer')
+  end
+end
 if redis.call('EXISTS', key('lines')) == 0 or redis.call('EXISTS', key('preemptible')) == 0 then return {'ok'} end
 if not redis.call('SET', key('preempted'), '1', 'NX', 'PX', ARGV[1]) then return {'ok'} end
 

@@ -111,3 +111,10 @@ local function wish(id, to, actor, reason, beneficiary)
   event(id, 'wish', {to = to, actor = actor, reason = reason})
   return true
 end
+
+-- Nothing is asked of the owner any more. An attempt that has heard of it stops all the same, and is run again.
+local function withdraw(id, actor, reason)
+  redis.call('HDEL', key('job', id), 'wish')
+  touch(id)
+  event(id, 'wish', {to = 'running', actor = actor, reason = reason})
+end

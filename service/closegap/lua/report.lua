@@ -1,6 +1,6 @@
 -- Add an attempt's events to the job's stream; the last progress also goes to the record.
 -- KEYS[1] root
--- ARGV[1] id  ARGV[2] attempt  ARGV[3] token  ARGV[4] number of this batch, so that one sent twice is kept once
+-- ARGV[1] id  ARGV[2] attempt  ARGV[3] token  ARGV[4] word for this batch, so that one sent again is kept once
 -- ARGV[5] entries that the stream may have  ARGV[6] last progress (JSON) or ""
 -- ARGV[7...] type, data (JSON) of each event
 -- -> {ok} | lost | missing

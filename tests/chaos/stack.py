@@ -137,7 +137,6 @@ class Stack:
     def check(self) -> None:
         """Start again what has ended; what nobody has killed is counted."""
         if ("store", 0) not in self._down and not self.store.running():
-            self.store.stop()
             self.store.start()
         for what, children, start in (
             ("api", self.apis, self._start_api),

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -211,6 +212,30 @@ def test_no_store_says_how_to_start_one(tmp_path: Path) -> None:
         pass
     with pytest.raises(StoreUnavailable, match="is not running: start it with `closegap up`"):
         connect(Settings.load(home=tmp_path))
+
+
+def test_a_store_that_is_being_started_again_is_waited_for(
+    own_store: EmbeddedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert own_store.pid is not None
+    os.kill(own_store.pid, signal.SIGKILL)
+    while own_store.running():
+        time.sleep(0.01)
+    found: list[bool] = []
+
+    def reach() -> None:
+        client = connect(Settings.load(home=own_store.home))
+        found.append(bool(client.ping()))
+        client.close()
+
+    thread = threading.Thread(target=reach)
+    thread.start()
+    time.sleep(0.5)
+    assert thread.is_alive()
+    own_store.start()
+    thread.join(10)
+    assert found == [True]
+    assert "has ended; waiting until it is started again" in caplog.text
 
 
 def test_a_url_reaches_the_same_store_and_a_wrong_password_is_said_at_once(own_store: EmbeddedStore) -> None:

@@ -16,7 +16,7 @@ from tests.chaos.stack import Running, Stack
 T = TypeVar("T")
 Busy = Callable[[int], int]
 """How many requests an API is answering, by its place."""
-NOW_THEN = 3.0
+NOW_THEN = 5.0
 """Seconds that a fault waits for its window; then any will do."""
 
 
@@ -24,6 +24,10 @@ class Fault(ABC):
     """One fault on its way. Only processes that this run has started are ever touched."""
 
     kind: ClassVar[str]
+    needs: ClassVar[str | None] = None
+    """Kind of work that must be there for it."""
+    instead: ClassVar[dict[str, str]] = {}
+    """Windows in which there is nothing to strike, and the one that is waited for in their place."""
 
     def __init__(self, planned: Planned, stack: Stack, busy: Busy) -> None:
         self.planned, self.stack, self.busy = planned, stack, busy
@@ -47,7 +51,8 @@ class Fault(ABC):
     def victim(self) -> Running | None:
         """A running job in the planned window; after a while in any."""
         running = [one for one in self.stack.running() if one.place not in self.stack.suffering]
-        inside = [one for one in running if self.stack.window(one) == self.planned.window]
+        wanted = self.instead.get(self.planned.window, self.planned.window)
+        inside = [one for one in running if self.stack.window(one) == wanted]
         if inside:
             return self.one(inside)
         patient = time.monotonic() < self._begun + NOW_THEN
@@ -56,6 +61,8 @@ class Fault(ABC):
 
 class OfAttempt(Fault):
     """Strikes the process of an attempt."""
+
+    instead: ClassVar[dict[str, str]] = {"claimed": "starting", "ended": "sealed"}
 
     def strike(self) -> list[Hit] | None:
         victim = self.victim()
@@ -177,6 +184,7 @@ class RankKill(Fault):
     """A process of a Ray train run dies: a rank, or the run's controller."""
 
     kind = "rank-kill"
+    needs = "ranks"
 
     def strike(self) -> list[Hit] | None:
         ranks = self.stack.ranks()

@@ -24,12 +24,13 @@ _OVER = ("succeeded", "failed", "cancelled")
 class Load:
     """Threads that submit, and one that meddles, until told to end. Everything that they are told is kept."""
 
-    def __init__(self, stack: Stack, seed: int, submissions: int, data: Path, ranks: bool) -> None:
-        self._stack, self._seed, self._all, self._data, self._ranks = stack, seed, submissions, data, ranks
+    def __init__(self, stack: Stack, seed: int, submissions: int, data: Path) -> None:
+        self._stack, self._seed, self._all, self._data = stack, seed, submissions, data
         self._lock = threading.Lock()
         self._busy: Counter[int] = Counter()
         self._next = 0
         self._share, self._given_up = 0.0, False
+        self._also: dict[int, str] = {}
         self._ids: list[str] = []
         self._submissions: list[Submission] = []
         self._asked: list[Asked] = []
@@ -50,6 +51,12 @@ class Load:
     def pace(self, share: float) -> None:
         """How much of the plan is done: as much of the work is submitted by then."""
         self._share = share
+
+    def also(self, kind: str | None, reason: int) -> None:
+        """Submit one of a kind soon, if any; once for each reason."""
+        if kind is not None:
+            with self._lock:
+                self._also.setdefault(reason, kind)
 
     def submitted(self) -> int:
         """Submissions that are settled."""
@@ -123,7 +130,7 @@ class Load:
             if number == 0:
                 time.sleep(0.05)
                 continue
-            job = wanted(self._seed, number, self._data, self._ranks)
+            job = wanted(self._seed, number, self._data, self._extra())
             self._keep(job, job.expected, self._post(client, draw, job))
             if job.expected != "accepted":
                 continue
@@ -137,6 +144,9 @@ class Load:
         """The next number; 0 where it is too early for it, None where all are out."""
         waiting = self._backlog()
         with self._lock:
+            if any(self._also.values()):
+                self._next += 1
+                return self._next
             if self._share >= 1.0 and self._next >= self._all:
                 return None
             early = self._next >= max(1, self._share * self._all)
@@ -144,6 +154,15 @@ class Load:
                 return 0
             self._next += 1
             return self._next
+
+    def _extra(self) -> str | None:
+        """The kind that was asked for beside the others."""
+        with self._lock:
+            for reason, kind in self._also.items():
+                if kind:
+                    self._also[reason] = ""
+                    return kind
+        return None
 
     def _backlog(self) -> int:
         try:
@@ -178,7 +197,7 @@ class Load:
             if not recent:
                 continue
             job = draw.choice(recent)
-            what = draw.choices(["look", "cancel", "pause", "change"], [55, 20, 12, 13])[0]
+            what = draw.choices(["look", "cancel", "pause", "change"], [66, 7, 12, 15])[0]
             if what == "look":
                 self._look(client, draw, job)
             elif self._ask(client, draw, job, what) and what == "pause":

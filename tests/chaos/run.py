@@ -21,7 +21,10 @@ from tests.chaos.stack import Stack
 
 PATIENCE = 20.0
 """Seconds that a fault waits for something to strike."""
-TICK = 0.02
+TICK, AIM = 0.05, 0.004
+"""Seconds between two looks, and between two looks of a fault that waits for its moment."""
+AHEAD = 2
+"""Faults ahead for which the work that they need is submitted."""
 _OPEN = [state for state in State if not state.terminal]
 
 
@@ -53,6 +56,7 @@ class Run:
         """`say` hears what is done, and how many faults are over."""
         self._plan, self._folder, self._say = plan, folder, say
         self._cluster = cluster
+        self._schedule = plan.schedule()
         self._struck: list[Struck] = []
         self._healing: list[tuple[float, Fault, int]] = []
 
@@ -69,9 +73,9 @@ class Run:
             self._stack.ready()
             began = time.time()
             watch = collect.Watch(storage)
-            load = Load(self._stack, plan.seed, plan.jobs, data, "rank-kill" not in plan.without)
+            load = Load(self._stack, plan.seed, plan.jobs, data)
             with (self._folder / "faults.jsonl").open("w") as record:
-                for planned in plan.schedule():
+                for planned in self._schedule:
                     self._strike(planned, load)
                     record.write(
                         json.dumps({"planned": planned.line(), "struck": asdict(self._struck[-1])}) + "\n"
@@ -97,10 +101,12 @@ class Run:
         self._wait(planned.after)
         load.pace((planned.number - 1) / self._plan.faults)
         self._say(f"{planned.kind} ({load.submitted()} submitted)", planned.number - 1)
+        for coming in self._schedule[planned.number + 1 : planned.number + 2 + AHEAD]:
+            load.also(KINDS[coming.kind].needs, coming.number)
         fault = KINDS[planned.kind](planned, self._stack, load.busy)
-        limit = time.monotonic() + PATIENCE
+        limit = time.monotonic() + (PATIENCE if fault.needs is None else 4 * PATIENCE)
         while (hits := fault.strike()) is None and time.monotonic() < limit:
-            self._tick()
+            self._tick(AIM)
         now = time.time()
         self._struck.append(
             Struck(
@@ -137,7 +143,7 @@ class Run:
         while time.monotonic() < limit:
             self._tick()
 
-    def _tick(self) -> None:
+    def _tick(self, pause: float = TICK) -> None:
         now = time.monotonic()
         self._stack.suffering = {place for _, fault, _ in self._healing for place in fault.places}
         for due in [entry for entry in self._healing if entry[0] <= now]:
@@ -145,4 +151,4 @@ class Run:
             self._healing.remove(due)
             self._struck[due[2]] = replace(self._struck[due[2]], until=time.time(), met=due[1].met)
         self._stack.check()
-        time.sleep(TICK)
+        time.sleep(pause)

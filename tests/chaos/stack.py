@@ -73,6 +73,8 @@ class Stack:
         self.suffering: set[int] = set()
         """Places of workers that a fault has struck and that was not healed yet."""
         self._down: set[tuple[str, int]] = set()
+        self._known: dict[str, int] = {}
+        """Processes of attempts, by job and number."""
 
     # --- members --------------------------------------------------------------------------------------------
 
@@ -178,10 +180,19 @@ class Stack:
         for job, (owner, attempt, state, work) in zip(ids, facts, strict=True):
             pid = int(owner.rsplit("-", 2)[1]) if owner else 0
             if pid in places and not self.workers[places[pid]].ended():
-                found.append(
-                    Running(places[pid], pid, job, int(attempt), _attempt_of(pid), owner, state, work)
-                )
+                process = self._attempt(pid, f"{job} {attempt}")
+                found.append(Running(places[pid], pid, job, int(attempt), process, owner, state, work))
         return found
+
+    def _attempt(self, worker: int, whose: str) -> int | None:
+        """The process of an attempt. To look for it among all processes takes longer than some of its windows are."""
+        known = self._known.get(whose)
+        if known is None:
+            known = _attempt_of(worker)
+            if known is None or known in self._known.values():
+                return None  # not there yet, or it is the one before
+            self._known[whose] = known
+        return known if _alive(known) else None
 
     def ranks(self) -> list[int]:
         """Processes of Ray train workers and of their controllers, in our cluster."""
@@ -264,6 +275,13 @@ def _attempt_of(worker: int) -> int | None:
     except psutil.Error:
         return None
     return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -87,15 +87,25 @@ def prepare(folder: Path, storage: str) -> None:
     Registry(store).register(MODEL, digest, MODEL, 1)
 
 
-def wanted(seed: int, number: int, data: Path, ranks: bool) -> Wanted:
+SHARES = {
+    "encode": 60.0,
+    "train": 14.0,
+    "pipeline": 8.0,
+    "broken": 5.0,
+    "user": 5.0,
+    "impossible": 2.0,
+    "invalid": 2.0,
+}
+"""How often each kind of submission comes; Ray jobs (`ranks`) come with the faults that need them."""
+
+
+def wanted(seed: int, number: int, data: Path, kind: str | None = None) -> Wanted:
     """The submission of a number."""
     draw = random.Random(f"closegap chaos {seed} job {number}")
-    kinds = ["encode", "train", "pipeline", "broken", "user", "impossible", "invalid", "ranks"]
-    weights = [58.0, 14.0, 8.0, 5.0, 5.0, 2.0, 2.0, 6.0 if ranks else 0.0]
-    kind = draw.choices(kinds, weights)[0]
+    kind = kind or draw.choices(list(SHARES), list(SHARES.values()))[0]
     common: dict[str, Any] = {
-        "priority": draw.choice([50, 50, 50, 20, 80, 95]),
-        "preemptible": draw.random() < 0.3,
+        "priority": 100 if kind == "ranks" else draw.choice([50, 50, 50, 20, 80, 95]),
+        "preemptible": kind != "ranks" and draw.random() < 0.3,
         "retries": {"infrastructure": 1 if draw.random() < 0.1 else 40},
     }
     specs = tuple({**spec, **common} for spec in _specs(kind, draw, data))
@@ -109,7 +119,8 @@ def _specs(kind: str, draw: random.Random, data: Path) -> list[dict[str, Any]]:
     if kind == "train":
         return [{**train, **({"register": f"trained-{seed}"} if draw.random() < 0.5 else {})}]
     if kind == "ranks":
-        return [{**train, "resources": {"workers": draw.choice([1, 2]), "cpus": 0.5}}]
+        training = {**train["training"], "epochs": 60}
+        return [{**train, "training": training, "resources": {"workers": draw.choice([1, 2]), "cpus": 0.5}}]
     if kind in ("pipeline", "broken"):
         source = {**_TRAIN["data"], "source": "digits-9000"}
         return [

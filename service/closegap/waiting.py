@@ -78,7 +78,8 @@ def _queued(job: Job, standing: Standing, alive: Sequence[Worker], project: Proj
         )
     free = [worker for worker in serving if not worker.jobs]
     if free:
-        return Position(place, f"a worker is about to claim it; {ahead}", "the next claim of an idle worker")
+        idle = "a worker is about to claim it" if place == 1 else ahead
+        return Position(place, idle, "the next claim of an idle worker")
     running = sorted({held for worker in serving for held in worker.jobs})
     return Position(
         place, f"every worker that could run it is busy; {ahead}", f"the end of {' or '.join(running)}"

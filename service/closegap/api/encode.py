@@ -14,7 +14,7 @@ from closegap.api import body
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import InProject, answers
 from closegap.api.identity import Viewer
-from closegap.api.limits import too_large
+from closegap.api.limits import ROWS_BYTES, too_large
 from closegap.api.models import resolved
 from closegap.api.problem import Answer
 from closegap.registry import Version
@@ -33,6 +33,25 @@ Reference = Annotated[
     ),
 ]
 router = APIRouter(tags=["encode"])
+
+
+@final
+class EncoderFacts(BaseModel):
+    """What an encoder reads and gives, and how much is taken at once."""
+
+    model: str
+    version: int
+    digest: str
+    width: int = Field(description="X: values of a row.")
+    shape: list[int] = Field(description="Of one row of the training data, before it was flattened.")
+    latent: int = Field(description="Z.")
+    likelihood: str
+    unit_interval: bool = Field(description="Whether values must lie in [0, 1].")
+    binarise: bool = Field(description="Whether the model was trained on x ~ Bernoulli(row).")
+    iterations: int | None = Field(description="Of inference, by default; null: one pass.")
+    most_rows: int = Field(description="Of one request.")
+    most_values: int = Field(description="Rows × values × iterations of one request.")
+    most_bytes: int = Field(description="Of one request's body.")
 
 
 @final
@@ -70,6 +89,45 @@ _EXAMPLE = {
     "elbo": [-98.4],
     "iterations": 5,
 }
+
+
+_FACTS = {
+    "model": "mnist",
+    "version": 3,
+    "digest": "sha256:" + "9f2c" * 16,
+    "width": 784,
+    "shape": [28, 28],
+    "latent": 64,
+    "likelihood": "bernoulli",
+    "unit_interval": True,
+    "binarise": True,
+    "iterations": 5,
+    "most_rows": 4096,
+    "most_values": _WORK,
+    "most_bytes": ROWS_BYTES,
+}
+
+
+@router.get("/v1/encode/{model}", responses=answers(404, 409, example=_FACTS))
+def facts(reference: Reference, context: Ctx, caller: Viewer, project: InProject = None) -> EncoderFacts:
+    """What a model's encoder takes, to be looked at before rows are sent."""
+    version, bundle = resolved(context, caller, reference.replace(":", "/"), project)
+    info = context.encoders.get(bundle).info
+    return EncoderFacts(
+        model=version.name,
+        version=version.version,
+        digest=version.digest,
+        width=info.width,
+        shape=list(info.shape),
+        latent=info.latent,
+        likelihood=info.likelihood,
+        unit_interval=info.unit_interval,
+        binarise=info.binarise,
+        iterations=info.iterations,
+        most_rows=context.settings.api_encode_rows,
+        most_values=_WORK,
+        most_bytes=ROWS_BYTES,
+    )
 
 
 @router.post(

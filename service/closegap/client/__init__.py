@@ -1,0 +1,1 @@
+"""The Python client of the HTTP API: `from closegap import Client`."""

@@ -1,14 +1,14 @@
-"""What there is of jobs, in numbers: by state, before one that came now, and which of some may be seen."""
+"""What there is of jobs, in numbers: how many are before one that came now, and which of some may be seen."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, final
 
 import redis
 
-from closegap.job import AGEING_SECONDS, State
+from closegap.job import AGEING_SECONDS
 from closegap.store import speaking
 
 
@@ -19,19 +19,6 @@ class Census:
     def __init__(self, client: redis.Redis, namespace: str = "closegap") -> None:
         self._client = client
         self._root = f"{{{namespace}}}"
-
-    def states(self, projects: Collection[str] | None = None) -> dict[State, int]:
-        """How many jobs of these projects (None: all) are in each state."""
-        keys = {state: f"{self._root}:in:state:{state}" for state in State}
-        with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
-            for key in keys.values():
-                if projects is None:
-                    pipe.zcard(key)
-                for project in projects or ():
-                    pipe.zintercard(2, [key, f"{self._root}:in:project:{project}"])
-            found = pipe.execute()
-        each = 1 if projects is None else len(projects)
-        return {state: sum(found[at * each : (at + 1) * each]) for at, state in enumerate(State)}
 
     def ahead(self, priority: int) -> int:
         """How many jobs wait that would come before one of this priority that came now."""

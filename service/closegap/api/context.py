@@ -52,6 +52,7 @@ class Context(NamedTuple):
     feed: Feed
     encoders: Encoders
     limits: Limits
+    tallies: Tallies
     measures: Measures
     scrapers: dict[str, float]
     client: redis.Redis
@@ -76,7 +77,7 @@ def opened(settings: Settings, auth: bool = True) -> Context:
     """
     client, listening = connect(settings, PATIENCE), listener(settings)
     queue = Queue(client, settings.namespace, settings.backoff_seconds)
-    census = Census(client, settings.namespace)
+    census, tallies = Census(client, settings.namespace), Tallies(client, settings.namespace)
     limits = Limits(
         Rate(settings.api_rate, 2 * settings.api_rate),
         Rate(FAILURES_A_SECOND, FAILURES_AT_ONCE),
@@ -94,7 +95,8 @@ def opened(settings: Settings, auth: bool = True) -> Context:
         feed=Feed(listening, settings.namespace),
         encoders=Encoders(),
         limits=limits,
-        measures=Measures(queue, Tallies(client, settings.namespace), settings.metrics_projects),
+        tallies=tallies,
+        measures=Measures(queue, tallies, settings.metrics_projects),
         scrapers={},
         client=client,
         listener=listening,

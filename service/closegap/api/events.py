@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Literal, final, get_args
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
@@ -29,7 +29,21 @@ _CLASSES: dict[str, Class] = {
 }
 """Of each type of event; whatever else an attempt reports is a metric."""
 _HEADERS = {"X-Accel-Buffering": "no"}
-EventId = Annotated[str, Query(pattern=r"^\d{1,18}(-\d{1,18})?$", description="Only events after this one.")]
+LATEST = "latest"
+_ID = r"\d{1,18}(-\d{1,18})?"
+EventId = Annotated[
+    str,
+    Query(
+        pattern=f"^({_ID}|{LATEST})$", description="Only events after this one; `latest`: only those to come."
+    ),
+]
+Before = Annotated[
+    str | None,
+    Query(
+        pattern=f"^({_ID}|{LATEST})$",
+        description="As JSON: in place of what follows `after`, the last events before this one; `latest`: of all.",
+    ),
+]
 router = APIRouter(tags=["events"])
 
 
@@ -38,10 +52,11 @@ class Events(BaseModel):
     """Some events, oldest first."""
 
     events: list[Event]
-    next: str
-    """What to give as `after` for those that follow."""
-    over: bool
-    """Whether the job's last event is among these or before them."""
+    next: str = Field(description="What to give as `after` for those that follow.")
+    previous: str | None = Field(
+        None, description="What to give as `before` for those before these; null where there are none."
+    )
+    over: bool = Field(description="Whether the job's last event is among these or before them.")
 
 
 EXAMPLE_EVENT = {
@@ -85,21 +100,29 @@ async def events(
     context: Ctx,
     caller: Viewer,
     after: EventId = "0",
+    before: Before = None,
+    limit: Annotated[int, Query(ge=1, le=2000, description="With `before`: events at most.")] = 500,
     types: Annotated[list[Class] | None, Query(alias="type", description="Only these; `end` always.")] = None,
     wait: Annotated[
         float, Query(ge=0, le=30, description="As JSON: seconds to wait for a first event.")
     ] = 0.0,
     accept: Annotated[str, Header(max_length=500)] = "",
-    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}(-\d{1,18})?$")] = None,
+    last_event_id: Annotated[str | None, Header(pattern=f"^{_ID}$")] = None,
 ) -> Response:
     """Everything that happens to a job. A client that comes back names the last event it saw."""
     found = await run_in_threadpool(context.queue.get, job, caller.projects)
+    chosen = frozenset(types or ())
+    as_json = "application/json" in accept and "text/event-stream" not in accept
+    if as_json and before is not None:
+        return await _before(context, found, before, limit, chosen)
     start = last_event_id or after
-    if "application/json" in accept and "text/event-stream" not in accept:
-        return await _page(context, found, start, wait, types)
+    if start == LATEST:
+        start = await context.feed.latest(found.id)
+    if as_json:
+        return await _page(context, found, start, wait, chosen)
     if found.state.terminal and not await context.feed.recorded(found.id, start, 1):
         return Response(status_code=204)
-    source = _sent(context, caller, found, start, frozenset(types or ()))
+    source = _sent(context, caller, found, start, chosen)
     return _stream(context, caller, source, "text/event-stream")
 
 
@@ -131,6 +154,7 @@ async def logs(
 ) -> Response:
     """What the job's attempts have written, without control characters. Its oldest lines go when there are many."""
     found = await run_in_threadpool(context.queue.get, job, caller.projects)
+    after = await context.feed.latest(found.id) if after == LATEST else after
     lines, last = await _lines(context, found.id, after)
     kept = lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
     if not follow or found.state.terminal:
@@ -198,7 +222,7 @@ async def _sent(
     async for event in _watched(context, caller, job, after):
         if event is None:
             yield b": beat\n\n"
-        elif not types or event.type == "end" or class_of(event) in types:
+        elif _wanted(event, types):
             yield sent(event)
 
 
@@ -224,9 +248,7 @@ def _welcome(context: Context, caller: Caller) -> bool:
     return not caller.token or context.tokens.usable(caller.token)
 
 
-async def _page(
-    context: Context, job: Job, after: str, wait: float, types: list[Class] | None
-) -> JSONResponse:
+async def _page(context: Context, job: Job, after: str, wait: float, types: frozenset[Class]) -> JSONResponse:
     found = await context.feed.recorded(job.id, after)
     if not found and wait and not job.state.terminal:
         async for event in context.feed.watch(job.id, after, wait):
@@ -234,8 +256,30 @@ async def _page(
             break
     last = found[-1].id if found else after
     over = any(event.type == "end" for event in found) or (job.state.terminal and not found)
-    chosen = [event for event in found if not types or event.type == "end" or class_of(event) in types]
+    chosen = [event for event in found if _wanted(event, types)]
     return JSONResponse(Events(events=chosen, next=last, over=over).model_dump(mode="json"))
+
+
+async def _before(
+    context: Context, job: Job, before: str, limit: int, types: frozenset[Class]
+) -> JSONResponse:
+    """The last events before one, oldest first; of many that are not wanted several pages are read."""
+    found: list[Event] = []
+    place: str | None = "+" if before == LATEST else before
+    while place is not None and len(found) < limit:
+        page = await context.feed.earlier(job.id, place)
+        place = page[-1].id if page else None
+        found += [event for event in page if _wanted(event, types)]
+    if len(found) > limit:
+        found = found[:limit]
+        place = found[-1].id
+    last = found[0].id if found else "0"
+    answer = Events(events=found[::-1], next=last, previous=place, over=job.state.terminal)
+    return JSONResponse(answer.model_dump(mode="json"))
+
+
+def _wanted(event: Event, types: frozenset[Class]) -> bool:
+    return not types or event.type == "end" or class_of(event) in types
 
 
 async def _lines(context: Context, job: str, after: str) -> tuple[list[str], str]:

@@ -77,6 +77,18 @@ class Feed:
             rows: Any = await self._client.xrange(self._prefix + job, f"({after}", "+", count=limit)
         return events.parsed(rows)
 
+    async def earlier(self, job: str, before: str, limit: int = PAGE) -> list[Event]:
+        """Events of a job before an id (`+`: the last ones), newest first. Raises RedisError."""
+        highest = before if before == "+" else f"({before}"
+        async with self._places:
+            rows: Any = await self._client.xrevrange(self._prefix + job, highest, "-", count=limit)
+        return events.parsed(rows)
+
+    async def latest(self, job: str) -> str:
+        """The id of a job's last event. Raises RedisError."""
+        last = await self.earlier(job, "+", 1)
+        return last[0].id if last else "0"
+
     async def watch(self, job: str, after: str, beat: float) -> AsyncIterator[Event | None]:
         """Events of a job after an id, until its or the feed's end; None whenever `beat` seconds were silent.
 

@@ -74,7 +74,7 @@ export const api = {
 /**
  * What a GET answers: {data, problem, loading, reload, put}. Asked again whenever path or parameters change, and each
  * `every` seconds while the page is seen; what is there stays shown meanwhile, also when a repetition fails.
- * `put(data)` shows what a change has answered at once. A path of null asks nothing.
+ * `put(data)` shows what a change has answered at once, `change(edit)` what `edit` makes of the data. A path of null asks nothing.
  */
 export function useGet(path, { params, every = 0 } = {}) {
   const address = path === null ? null : path + query(params);
@@ -124,10 +124,11 @@ export function useGet(path, { params, every = 0 } = {}) {
     current.current.tag = null;
     setState((old) => ({ ...old, data, problem: null, at: Date.now() }));
   }, []);
+  const change = useCallback((edit) => setState((old) => (old.data ? { ...old, data: edit(old.data) } : old)), []);
   const mine = state.address === address;
   const data = mine ? state.data : null;
   const problem = mine ? state.problem : null;
-  return { data, problem, loading: address !== null && data === null && problem === null, reload, put, at: state.at };
+  return { data, problem, loading: address !== null && data === null && problem === null, reload, put, change, at: state.at };
 }
 
 /** Doing something: [act, {busy, problem, clear}]. `act` runs one at a time and gives its result, or undefined. */

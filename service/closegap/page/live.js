@@ -8,9 +8,9 @@ const LATEST = 20_000;
 
 /** Listens to a job. `status`: "connecting", "live", "reconnecting", "resting", "over". */
 export class Live {
-  constructor(job, after) {
+  constructor(job) {
     this.job = job;
-    this.last = after;
+    this.last = "latest";
     this.status = "connecting";
     this.heard = new Set();
     this.watching = new Set();
@@ -94,11 +94,11 @@ export class Live {
 }
 
 /** A Live for a job that is not over, started and stopped with the component; null for one that is over. */
-export function useLive(job, over, after) {
+export function useLive(job, over) {
   const [live, setLive] = useState(null);
   useEffect(() => {
     if (!job || over) return setLive(null);
-    const one = new Live(job, after);
+    const one = new Live(job);
     one.start();
     setLive(one);
     return () => one.stop();

@@ -1,13 +1,67 @@
-// One job.
-import { useGet } from "../api.js";
-import { html } from "../dom.js";
-import { Pending } from "../components/failure.js";
-import { api } from "../api.js";
+// One job: what it is and how it does, live, and everything that is known of it in tabs.
+import { api, useGet } from "../api.js";
+import { html, useEffect } from "../dom.js";
+import { isTyping } from "../keys.js";
+import { useLive } from "../live.js";
+import { navigate, to, withQuery } from "../router.js";
 import { KINDS } from "../kinds/index.js";
+import { Pending, Stale } from "../components/failure.js";
+import { OVER } from "../components/state.js";
+import { Tabs } from "../components/tabs.js";
+import { Artifacts } from "./artifacts.js";
+import { Events } from "./events.js";
+import { Header } from "./header.js";
+import { History } from "./history.js";
+import { Logs } from "./logs.js";
+import { Notice } from "./notice.js";
+import { Pipeline } from "./pipeline.js";
+import { Spec } from "./spec.js";
 
-export function Job({ job: id }) {
-  const got = useGet(`/v1/jobs/${encodeURIComponent(id)}`, { every: 5 });
-  if (!got.data) return html`<${Pending} got=${got} />`;
-  const View = KINDS[got.data.kind];
-  return html`<h1>${got.data.name}</h1><${View} job=${got.data} api=${api} live=${null} />`;
+const VIEWS = { train: "Training", sweep: "Sweep", evaluate: "Evaluation", export: "Export", encode: "Encoding", compare: "Comparison" };
+const TABS = [["spec", "Spec", Spec], ["history", "History", History], ["logs", "Logs", Logs], ["events", "Events", Events], ["artifacts", "Artifacts", Artifacts]];
+const EVERY = 15;
+
+export function Job({ job: name, query }) {
+  const got = useGet(`/v1/jobs/${encodeURIComponent(name)}`, { every: EVERY });
+  const job = got.data;
+  const over = !job || OVER.has(job.state);
+  const live = useLive(job?.id, over);
+  useEffect(() => {
+    if (!live) return undefined;
+    const moved = () => got.reload();
+    const progressed = (event) => got.change((now) => ({ ...now, progress: { rate: null, eta: null, total: null, ...event.data, updated: event.time } }));
+    const ways = [live.on("state", moved), live.on("end", moved), live.on("progress", progressed),
+      live.onStatus((status) => status === "live" && got.reload())];
+    return () => ways.forEach((stop) => stop());
+  }, [live]);
+  useEffect(() => {
+    if (job && job.id !== name) navigate(to.job(job.id) + location.search, { replace: true });
+    if (job) document.title = `${job.name} · ${job.state} – closegap`;
+  }, [job?.id, job?.state]);
+  useTabKeys();
+
+  if (!job) return html`<${Pending} got=${got} lines=${8} />`;
+  const chosen = TABS.some(([key]) => key === query.get("tab")) ? query.get("tab") : "work";
+  const tabs = [{ key: "work", head: VIEWS[job.kind] ?? job.kind }, ...TABS.map(([key, head]) => ({ key, head }))];
+  const View = chosen === "work" ? KINDS[job.kind] : TABS.find(([key]) => key === chosen)[2];
+  return html`<${Header} job=${job} live=${live} got=${got} />
+    <${Stale} got=${got} />
+    <${Notice} job=${job} />
+    <${Pipeline} job=${job} />
+    <${Tabs} tabs=${tabs} chosen=${chosen} label="Of this job" />
+    <${View} key=${`${job.id}/${chosen}`} job=${job} api=${api} live=${live} query=${query} />`;
+}
+
+/** 1 to 6 choose a tab, u goes back to the list. */
+function useTabKeys() {
+  useEffect(() => {
+    const press = (event) => {
+      if (isTyping(event)) return;
+      const tab = [null, ...TABS.map(([key]) => key)][Number(event.key) - 1];
+      if (tab !== undefined) navigate(withQuery({ tab }, { query: new URLSearchParams() }));
+      if (event.key === "u") history.state?.ours ? history.back() : navigate("/jobs");
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  }, []);
 }

@@ -1,8 +1,9 @@
 // What the list says of each job.
 import { html } from "../dom.js";
 import { to, withQuery } from "../router.js";
+import { measured } from "../components/number.js";
 import { Progress } from "../components/progress.js";
-import { OVER, State, WAITING } from "../components/state.js";
+import { State, WAITING } from "../components/state.js";
 import { Ago, Took } from "../components/time.js";
 import { Priority } from "./priority.js";
 
@@ -53,6 +54,15 @@ function How({ job, why }) {
   if (job.state === "failed" && job.error) {
     return html`<span class="why" title=${job.error.message}><span class="class">${job.error.failure}</span> ${job.error.message}</span>`;
   }
-  const said = job.state === "claimed" ? `starting on ${job.owner}` : job.state === "succeeded" ? "" : job.reason;
-  return html`<span class=${`why muted ${OVER.has(job.state) ? "" : ""}`} title=${said}>${said}</span>`;
+  if (job.state === "succeeded") return html`<${Results} outputs=${job.outputs} />`;
+  const said = job.state === "claimed" ? `starting on ${job.owner}` : job.reason;
+  return html`<span class="why muted" title=${said}>${said}</span>`;
+}
+
+/** The numbers that a job has left. */
+function Results({ outputs }) {
+  const numbers = Object.entries(outputs).filter(([, value]) => typeof value === "number");
+  return html`<span class="why results">${numbers.map(
+    ([name, value]) => html`<span key=${name}><span class="muted">${name.replaceAll("_", " ")}</span> <span class="number">${measured(value, 5)}</span></span>`,
+  )}</span>`;
 }

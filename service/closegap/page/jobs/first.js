@@ -11,8 +11,8 @@ export function FirstSteps() {
     <div class="first-ways">
       <section><h2>Here</h2>
         <p>Begin with an example; it is checked while you edit it, and says what would happen before it is submitted.</p>
-        <p class="first-examples"><a class="button primary" href="/submit?example=train">Train on digits</a>
-          <a class="button" href="/submit?example=sweep">Sweep</a>
+        <p class="first-examples"><a class="button primary" href="/submit?example=quick">Train on digits</a>
+          <a class="button" href="/submit?example=pipeline">A whole pipeline</a>
           <a class="button" href="/submit">Another spec</a></p></section>
       <section><h2>In a terminal</h2>
         <${Copyable} text="closegap example train > train.yaml" what="command" />

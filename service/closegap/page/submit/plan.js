@@ -1,0 +1,20 @@
+// What would happen: each job of a valid spec with what it takes, why it would wait, and how long it would run.
+import { html } from "../dom.js";
+import { to } from "../router.js";
+import { Icon } from "../components/icon.js";
+import { span } from "../components/time.js";
+
+export function Plan({ specs, plan }) {
+  return html`<section class="verdict"><h2><span class="good"><${Icon} name="check" /></span>Valid${specs.length > 1 ? `: ${specs.length} jobs` : ""}</h2>
+    <ol class="plan">${specs.map((spec, i) => html`<${One} key=${i} spec=${spec} planned=${plan?.jobs[i]} />`)}</ol></section>`;
+}
+
+function One({ spec, planned }) {
+  const takes = planned && [`${planned.cpus} CPU${planned.cpus === 1 ? "" : "s"}`, planned.gpus ? `${planned.gpus} GPU${planned.gpus === 1 ? "" : "s"}` : ""].filter(Boolean).join(", ");
+  return html`<li class="planned"><p><strong>${spec.name ?? spec.kind}</strong> <span class="muted">${spec.kind}${takes ? ` · ${takes}` : ""}</span></p>
+    ${planned?.refused
+      ? html`<p class="refused"><${Icon} name="warning" size=${14} /> It would be refused: ${planned.refused}</p>`
+      : planned && html`<p class=${`state-${planned.state} plan-state`}><${Icon} name=${planned.state} size=${14} /><span class="muted">${planned.reason}</span></p>`}
+    ${planned?.seconds !== null && planned?.seconds !== undefined && html`<p class="muted">About <strong>${span(planned.seconds)}</strong>, as <a href=${to.job(planned.seconds_from)}>${planned.seconds_from}</a> took</p>`}
+  </li>`;
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, final
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import answers
@@ -19,10 +19,21 @@ router = APIRouter(tags=["workers"])
 
 
 @final
+class Taken(BaseModel):
+    """What the jobs of a worker hold together."""
+
+    cpus: float
+    gpus: float
+
+
+@final
 class Workers(BaseModel):
     """By name."""
 
     workers: list[Worker]
+    taken: dict[str, Taken] = Field(
+        default_factory=dict, description="By worker, what its jobs hold, also those of other projects."
+    )
 
 
 _WORKER = {
@@ -35,10 +46,22 @@ _WORKER = {
 }
 
 
-@router.get("/v1/workers", responses=answers(example={"workers": [_WORKER]}))
+@router.get(
+    "/v1/workers",
+    responses=answers(
+        example={"workers": [_WORKER], "taken": {"node1-4711-9f2c": {"cpus": 1.0, "gpus": 0.0}}}
+    ),
+)
 def workers(context: Ctx, caller: Viewer) -> Workers:
     """Who could run jobs, who does, and when each was last heard of. Jobs of other projects are left out."""
-    return Workers(workers=[_seen(context, caller, worker) for worker in context.queue.workers()])
+    found = context.queue.workers()
+    held = [(worker.id, job) for worker in found for job in worker.jobs]
+    taken = {worker.id: Taken(cpus=0, gpus=0) for worker in found}
+    for (worker, _), (cpus, gpus) in zip(
+        held, context.census.requests([job for _, job in held]), strict=True
+    ):
+        taken[worker] = Taken(cpus=taken[worker].cpus + cpus, gpus=taken[worker].gpus + gpus)
+    return Workers(workers=[_seen(context, caller, worker) for worker in found], taken=taken)
 
 
 @router.post("/v1/workers/{worker}:drain", responses=answers(404, example=_WORKER | {"drained_by": "alice"}))

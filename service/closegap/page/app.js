@@ -13,7 +13,7 @@ import { Login } from "./login.js";
 import { Model } from "./model.js";
 import { Models } from "./models.js";
 import { Submit } from "./submit/submit.js";
-import { Workers } from "./workers.js";
+import { Workers } from "./cluster/workers.js";
 
 const SCREENS = [
   ["/", Jobs, "Jobs"],

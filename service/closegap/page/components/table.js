@@ -1,8 +1,8 @@
 // A table: columns {key, head, cell(row), class, title}. Rows are kept by id, so that a repetition redraws what changed.
 import { classes, html } from "../dom.js";
 
-export function Table({ columns, rows, id = (row) => row.id, rowProps, caption, dense = false }) {
-  return html`<div class="table-frame"><table class=${classes("table", { dense })}>
+export function Table({ columns, rows, id = (row) => row.id, rowProps, caption, dense = false, name = "" }) {
+  return html`<div class="table-frame"><table class=${classes("table", name, { dense })}>
     <caption class="off-screen">${caption}</caption>
     <thead><tr>${columns.map(
       (column) => html`<th key=${column.key} scope="col" class=${column.class} title=${column.title}>${column.head}</th>`,

@@ -20,7 +20,9 @@ export function Actions({ job, got }) {
     navigate(to.job(made.jobs[0].id));
   });
   const over = OVER.has(job.state);
-  const again = html`<a class="button" href=${`/submit?from=${job.id}`} title="A new job, beginning with this spec">Edit and submit</a>`;
+  // Of a failure that would come again, the spec is what must change.
+  const sure = ["user", "numerical"].includes(job.error?.failure);
+  const again = html`<a class=${`button ${over && job.state === "failed" && sure ? "primary" : ""}`} href=${`/submit?from=${job.id}`} title="A new job, beginning with this spec">Edit and submit</a>`;
   if (!can("submitter")) return null;
   const wished = job.wish?.to;
   const holds = job.state === "paused" || wished === "paused";
@@ -28,7 +30,7 @@ export function Actions({ job, got }) {
   const problem = asked.problem ?? retrying.problem;
   return html`<div class="actions">
     ${over && job.retried_as && html`<a class="button" href=${to.job(job.retried_as)}>Its retry</a>`}
-    ${over && !job.retried_as && job.state !== "succeeded" && html`<button type="button" class="button primary" disabled=${retrying.busy} onClick=${() => retry()}
+    ${over && !job.retried_as && job.state !== "succeeded" && html`<button type="button" class=${`button ${sure ? "" : "primary"}`} disabled=${retrying.busy} onClick=${() => retry()}
       title="A new job that goes on from this one's checkpoint">Retry</button>`}
     ${again}
     ${!over && (holds

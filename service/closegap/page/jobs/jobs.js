@@ -87,7 +87,7 @@ export function Jobs({ query }) {
     ${!got.data
       ? html`<${Pending} got=${got} lines=${12} />`
       : rows.length
-        ? html`<${Table} columns=${shown} rows=${rows} caption="Jobs, newest first" rowProps=${(job) => ({
+        ? html`<${Table} columns=${shown} rows=${rows} name="jobs" caption="Jobs, newest first" rowProps=${(job) => ({
             class: `clickable${chosen.has(job.id) ? " chosen" : ""}${at === job.id ? " at" : ""}${OVER.has(job.state) ? " over" : ""}`,
             "data-id": job.id,
           })} />`

@@ -11,7 +11,7 @@ export function Plan({ specs, plan }) {
 
 function One({ spec, planned }) {
   const takes = planned && [`${planned.cpus} CPU${planned.cpus === 1 ? "" : "s"}`, planned.gpus ? `${planned.gpus} GPU${planned.gpus === 1 ? "" : "s"}` : ""].filter(Boolean).join(", ");
-  return html`<li class="planned"><p><strong>${spec.name ?? spec.kind}</strong> <span class="muted">${spec.kind}${takes ? ` · ${takes}` : ""}</span></p>
+  return html`<li class="planned"><p><strong>${spec.name ?? spec.kind}</strong> <span class="muted">${[spec.name === spec.kind ? "" : spec.kind, takes].filter(Boolean).join(" · ")}</span></p>
     ${planned?.refused
       ? html`<p class="refused"><${Icon} name="warning" size=${14} /> It would be refused: ${planned.refused}</p>`
       : planned && html`<p class=${`state-${planned.state} plan-state`}><${Icon} name=${planned.state} size=${14} /><span class="muted">${planned.reason}</span></p>`}

@@ -1,6 +1,6 @@
 // A spec: written here or begun from an example or another job, checked while it is written, planned, submitted.
 import { Problem, api, useAction, useGet } from "../api.js";
-import { html, useEffect, useMemo, useState } from "../dom.js";
+import { html, useEffect, useId, useMemo, useState } from "../dom.js";
 import { alone } from "../readable.js";
 import { navigate, setQuery, to } from "../router.js";
 import { useSession } from "../session.js";
@@ -117,16 +117,12 @@ function Beginnings({ query }) {
 function Into({ project, setProject }) {
   const { me } = useSession();
   const { data } = useGet("/v1/projects");
-  const names = [...new Set(["default", ...(data?.projects ?? []).map((one) => one.name), ...(me.projects ?? []), ...(project ? [project] : [])])]
-    .filter((name) => me.projects === null || me.projects.includes(name)).sort();
-  const add = () => {
-    const name = prompt("Name of the new project");
-    if (name) setProject(name.trim());
-  };
+  const list = useId();
+  const names = [...new Set([...(data?.projects ?? []).map((one) => one.name), ...(me.projects ?? ["default"])])].sort();
   if (me.projects?.length === 1) return null;
-  return html`<label class="beside"><span class="muted">Project</span><select value=${project || (me.projects ? "" : "default")} onChange=${(event) => (event.target.value === "+" ? add() : setProject(event.target.value))}>
-    ${me.projects && html`<option value="" disabled>choose…</option>`}${names.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
-    ${me.projects === null && html`<option value="+">another…</option>`}</select></label>`;
+  return html`<label class="beside"><span class="muted">Project</span><input class="into" list=${list} value=${project} placeholder="default" spellcheck=${false}
+      onInput=${(event) => setProject(event.target.value.trim())} /></label>
+    <datalist id=${list}>${names.map((name) => html`<option key=${name} value=${name} />`)}</datalist>`;
 }
 
 function Verdict({ text, checked, problem, go }) {

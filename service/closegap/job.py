@@ -161,6 +161,7 @@ class Claim(Record):
     job: Job
     attempt: int
     lease: Lease
+    fence: int = Field(description="Higher than that of every claim before, of whatever job.")
 
 
 @final

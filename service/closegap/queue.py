@@ -69,7 +69,7 @@ class Queue:
         self._run = Scripts(client, self._root)
         self._records = Records(client, self._root, self._run)
         self._backoff = backoff_seconds
-        self._bell, self._due = "0-0", -1
+        self._bell, self._due, self._asking = "0-0", -1, ""
         self._took = ("", 0.0)
 
     # --- submit ---------------------------------------------------------------------------------------------
@@ -141,17 +141,20 @@ class Queue:
 
     def claim(self, worker: str, capacity: Capacity, lease_seconds: float) -> Claim | None:
         """The first job that fits into the free `capacity`, or None. Leases that have run out are reaped first."""
-        token, began = secrets.token_hex(16), time.perf_counter()
+        # A claim whose answer was lost is asked again: the job would else wait for the end of its lease.
+        self._asking = self._asking or secrets.token_hex(16)
+        token, began = self._asking, time.perf_counter()
         kinds = "" if capacity.kinds is None else json.dumps(sorted(capacity.kinds))
         found, *rest = self._run(
             "claim", worker, token, _ms(lease_seconds), capacity.cpus, capacity.gpus, kinds
         )
         if not found:
-            self._bell, self._due = rest[0], int(rest[1])
+            self._bell, self._due, self._asking = rest[0], int(rest[1]), ""
             return None
         self._took = (token, 1000 * (time.perf_counter() - began))
         lease = Lease(job=found, attempt=int(rest[0]), token=token)
-        return Claim(job=self._records.read(found), attempt=lease.attempt, lease=lease)
+        job, self._asking = self._records.read(found), ""
+        return Claim(job=job, attempt=lease.attempt, lease=lease, fence=int(rest[1]))
 
     def wait_for_work(self, timeout: float) -> None:
         """Return when something may be claimed since this queue's last claim, after `timeout` or 10 seconds."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from closegap.cli.processes import interruptible
 from closegap_workers.cluster import Keeper
 from tests.chaos import report
 from tests.chaos.auditor import audit
@@ -40,7 +41,8 @@ def main() -> int:
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="closegap-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(chosen.seed, chosen.faults, chosen.jobs, frozenset(chosen.without))
-    history = _run(plan, folder)
+    with interruptible():
+        history = _run(plan, folder)
     history.write(folder / "history.json")
     verdicts = audit(history, {planned.kind for planned in plan.schedule()})
     if chosen.json:

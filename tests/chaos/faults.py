@@ -16,8 +16,6 @@ from tests.chaos.stack import Running, Stack
 T = TypeVar("T")
 Busy = Callable[[int], int]
 """How many requests an API is answering, by its place."""
-NOW_THEN = 5.0
-"""Seconds that a fault waits for its window; then any will do."""
 
 
 class Fault(ABC):
@@ -29,12 +27,13 @@ class Fault(ABC):
     instead: ClassVar[dict[str, str]] = {}
     """Windows in which there is nothing to strike, and the one that is waited for in their place."""
 
-    def __init__(self, planned: Planned, stack: Stack, busy: Busy) -> None:
+    def __init__(self, planned: Planned, stack: Stack, busy: Busy, moment: float) -> None:
+        """`moment`: seconds that are waited for the planned window; then any will do."""
         self.planned, self.stack, self.busy = planned, stack, busy
         self.met = 0
         self.places: tuple[int, ...] = ()
         """Workers that are dead or stand still until `heal`: no other fault strikes them meanwhile."""
-        self._begun = time.monotonic()
+        self._moment = time.monotonic() + moment
 
     @abstractmethod
     def strike(self) -> list[Hit] | None:
@@ -55,7 +54,7 @@ class Fault(ABC):
         inside = [one for one in running if self.stack.window(one) == wanted]
         if inside:
             return self.one(inside)
-        patient = time.monotonic() < self._begun + NOW_THEN
+        patient = time.monotonic() < self._moment
         return None if patient or not running else self.one(running)
 
 

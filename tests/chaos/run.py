@@ -40,6 +40,8 @@ class Plan:
     grace: float = 4.0
     apis: int = 2
     workers: int = 3
+    moment: float = 5.0
+    """Seconds that a fault waits for the window that it is planned for."""
     calm_seconds: float = 900.0
     """What the jobs that are left have after the last fault."""
 
@@ -101,9 +103,9 @@ class Run:
         self._wait(planned.after)
         load.pace((planned.number - 1) / self._plan.faults)
         self._say(f"{planned.kind} ({load.submitted()} submitted)", planned.number - 1)
-        for coming in self._schedule[planned.number + 1 : planned.number + 2 + AHEAD]:
+        for coming in self._schedule[planned.number - 1 : planned.number + AHEAD]:
             load.also(KINDS[coming.kind].needs, coming.number)
-        fault = KINDS[planned.kind](planned, self._stack, load.busy)
+        fault = KINDS[planned.kind](planned, self._stack, load.busy, self._plan.moment)
         limit = time.monotonic() + (PATIENCE if fault.needs is None else 4 * PATIENCE)
         while (hits := fault.strike()) is None and time.monotonic() < limit:
             self._tick(AIM)

@@ -59,7 +59,7 @@ def plan(seed: int, faults: int, lease: float, without: frozenset[str] = frozens
         Planned(
             number=number,
             kind=kind,
-            after=round(draw.uniform(0.1, 2.4), 3),
+            after=round(draw.uniform(0.3, 3.7), 3),
             lasts=round(_lasts(draw, kind, lease), 3),
             window=draw.choice(WINDOWS),
             pick=round(draw.random(), 6),

@@ -272,7 +272,7 @@ def test_run_stops_with_a_checkpoint_and_leaves_no_process(tmp_path: Path) -> No
     assert (last["type"], last["to"]) == ("state", "cancelled")
     assert below
     assert not [child for child in below if alive(child)]
-    assert list((tmp_path / "storage" / "work").glob("*/checkpoints/step-*"))
+    assert list((tmp_path / "storage" / "work").glob("*/*/checkpoints/step-*"))
 
 
 def test_run_refuses_names_that_are_not_there(tmp_path: Path) -> None:

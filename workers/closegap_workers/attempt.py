@@ -24,6 +24,7 @@ from closegap_workers.channel import Event, Stream
 from closegap_workers.outcome import failure_of
 from closegap_workers.process import die_with_parent
 from closegap_workers.runners import Context, Result, runner
+from closegap_workers.work_folder import taken_over
 
 log = logging.getLogger("closegap.attempt")
 
@@ -63,7 +64,7 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 attempt=order["attempt"],
                 spec=spec,
                 roots=settings.data_roots,
-                work=store.work(order["work"]),
+                work=taken_over(store.work(order["work"]), order["fence"]),
                 home=settings.home,
                 stage=lambda: stages.enter_context(store.staged(order["job"], order["attempt"])),
                 registry=Registry(store, order["project"]),

@@ -44,6 +44,8 @@ class Order:
     """Whose registered models its references name."""
     request_id: str = ""
     """Of the request that submitted the job, for the log."""
+    fence: int = 1
+    """Higher than that of any attempt before it that had the same work folder."""
 
 
 class Ended(NamedTuple):

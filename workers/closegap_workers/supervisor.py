@@ -179,7 +179,9 @@ class Supervisor:
     def _execute(self, claim: Claim, cluster: Cluster, lease: LeaseThread) -> Ended:
         job = claim.job
         inputs = self._queue.inputs(job)
-        order = Order(job.id, claim.attempt, job.spec, inputs, job.work, job.project, job.request_id)
+        order = Order(
+            job.id, claim.attempt, job.spec, inputs, job.work, job.project, job.request_id, claim.fence
+        )
         file = log_file(self._store.work(job.work), claim.attempt)
         execution = Execution(order, file, cluster.variables(), lease.hear)
         try:

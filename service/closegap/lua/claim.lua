@@ -2,10 +2,10 @@
 -- KEYS[1] root
 -- ARGV[1] worker  ARGV[2] new token  ARGV[3] lease (ms)  ARGV[4] free cpus  ARGV[5] free gpus
 -- ARGV[6] JSON list of kinds, "" for all
--- -> {ok, id, attempt} | {ok, "", bell, ms until something may change by itself or -1}
+-- -> {ok, id, attempt, fence} | {ok, "", bell, ms until something may change by itself or -1}
 -- Asked again after a lost answer. A lease that has run out meanwhile is nobody's any more: the worker gets another job.
 local asked = redis.call('GET', key('claim', ARGV[2]))
-if asked and get(asked, 'token') == ARGV[2] then return {'ok', asked, get(asked, 'attempt')} end
+if asked and get(asked, 'token') == ARGV[2] then return {'ok', asked, get(asked, 'attempt'), get(asked, 'fence')} end
 reap()
 promote()
 
@@ -33,13 +33,13 @@ end
 leave(found)
 local facts = redis.call('HMGET', key('job', found), 'kind', 'priority', 'offered')
 observe(NOW - (facts[3] or NOW), 'queue_wait', facts[1], priority_class(tonumber(facts[2])))
-local attempt = redis.call('HINCRBY', key('job', found), 'attempt', 1)
+local attempt, fence = redis.call('HINCRBY', key('job', found), 'attempt', 1), whole(redis.call('INCR', key('fence')))
 local ends = NOW + ARGV[3]
 redis.call('ZADD', key('leases'), whole(ends), found)
-set(found, 'token', ARGV[2], 'owner', ARGV[1], 'lease_until', whole(ends), 'claimed', whole(NOW))
+set(found, 'token', ARGV[2], 'owner', ARGV[1], 'lease_until', whole(ends), 'claimed', whole(NOW), 'fence', fence)
 redis.call('HDEL', key('job', found), 'progress', 'progress_at', 'closed')
 redis.call('SET', key('claim', ARGV[2]), found, 'EX', 600)
 hold(found, 1)
 expose(found)
 move(found, 'claimed', 'attempt ' .. attempt, ARGV[1])
-return {'ok', found, tostring(attempt)}
+return {'ok', found, tostring(attempt), fence}

@@ -17,6 +17,7 @@
 --   :dependents:<id>   set     ids of the jobs that need this one
 --   :line:<line>       zset    ids of one project, kind and request that may be claimed, by score (see lines.lua)
 --   :lines             zset    lines that are not empty, by the score of their first
+--   :fence             string  number of the last claim, of whatever job
 --   :stamp             string  the last time (us) that was given to a job that began to wait
 --   :delayed           zset    ids that back off, by the time (ms) from which they may be claimed
 --   :leases            zset    ids that are owned, by the time (ms) at which the lease ends

@@ -1,6 +1,6 @@
 # Every verb of the project; people and CI use the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz check format bench up constraints clean
+.PHONY: help setup demo test fuzz chaos check format bench up constraints clean
 SHELL := /bin/bash
 
 # One thread a process: two cores are shared by ranks, tests and the store, and spinning threads starve them.
@@ -23,6 +23,9 @@ test: setup ## all tests, in two processes (TESTS="tests/core -k elbo" narrows t
 
 fuzz: setup ## the HTTP API against 10,000 requests and 10,000 broken specs (FUZZ_CASES, FUZZ_SEED change that)
 	FUZZ_CASES=$(or $(FUZZ_CASES),10000) $(ONE_THREAD) .venv/bin/python -m pytest -q -s tests/api/test_fuzz.py
+
+chaos: setup ## the service under 300 faults, audited (CHAOS_SEED, CHAOS_FAULTS, CHAOS_JOBS; CHAOS="--json")
+	$(ONE_THREAD) .venv/bin/python -m tests.chaos $(CHAOS)
 
 check: setup ## format, lint, types, architecture tests; changes nothing
 	.venv/bin/python -m ruff format --check $(PYTHON_CODE)

@@ -16,7 +16,7 @@ from closegap import spec
 from closegap.artifacts import ArtifactStore
 from closegap.embedded import EmbeddedStore
 from closegap.errors import Conflict, LeaseLost, NotFound, Refused, SpecError, StoreUnavailable
-from closegap.job import Capacity, Claim, Failure, State
+from closegap.job import Capacity, Claim, Failure, Job, State
 from closegap.queue import Queue
 from closegap.settings import Settings
 from closegap.spec import Spec
@@ -215,6 +215,36 @@ def test_a_write_whose_answer_was_lost_may_be_sent_again(queue: Queue, train: Tr
         assert states == [
             event.data.get("to") for event in queue.events(claim.job.id) if event.type == "state"
         ]
+
+
+def test_a_claim_whose_answer_was_lost_is_given_to_its_worker_again(
+    queue: Queue, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first] = queue.submit(train())
+    queue.submit(train())
+    read = queue._records.read
+
+    def lost(identifier: str) -> Job:
+        monkeypatch.setattr(queue._records, "read", read)
+        raise StoreUnavailable("the store cannot be reached")
+
+    monkeypatch.setattr(queue._records, "read", lost)
+    with pytest.raises(StoreUnavailable):
+        queue.claim("w", ONE, 30.0)
+    claim = _claim(queue)
+    assert (claim.job.id, claim.attempt) == (first.id, 1)
+    queue.start(claim.lease)
+    assert _claim(queue).job.id != first.id
+
+
+def test_each_claim_has_a_higher_fence(queue: Queue, train: Train) -> None:
+    fences = []
+    for _ in range(3):
+        queue.submit(train())
+        claim = _running(queue)
+        fences.append(claim.fence)
+        queue.release(claim.lease, "drains")
+    assert fences == sorted(set(fences))
 
 
 def test_a_claim_sent_again_after_its_lease_has_run_out_is_a_new_claim(

@@ -23,8 +23,8 @@ EPOCHS = 12
 ABSENT = {"kind": "evaluate", "model": "sha256:" + "0" * 64, "resources": {"workers": 0}}
 
 
-def checkpoints(settings: Settings, job: Job) -> Path:
-    return ArtifactStore(settings.storage).work(job.work) / "checkpoints"
+def work_of(settings: Settings, job: Job) -> Path:
+    return ArtifactStore(settings.storage).work(job.work)
 
 
 def weights(settings: Settings, job: Job) -> bytes:
@@ -44,13 +44,13 @@ def test_a_paused_job_goes_on_from_its_checkpoint(
     value = training(EPOCHS)
     job = submit(value)
     worker = start()
-    attempt = worker.held(checkpoints(settings, job))
+    attempt = worker.held(work_of(settings, job))
     assert queue.pause(job.id, actor="ada").state is State.RUNNING
     goes_on_when_asked_to_stop(attempt)
     paused = until(lambda: (now := queue.get(job.id)).state is State.PAUSED and now, 10, "the pause")
     assert (paused.reason, paused.retries_spent) == ("paused by ada", {})
     assert not alive(attempt)
-    assert list(checkpoints(settings, job).glob("step-*"))
+    assert list(work_of(settings, job).glob("*/checkpoints/step-*"))
     done_before = len(epochs(job))
     assert done_before < EPOCHS
     over(submit(ABSENT), State.FAILED)  # the worker is free for others
@@ -73,7 +73,7 @@ def test_a_preempted_job_makes_way_and_goes_on_from_its_checkpoint(
 ) -> None:
     value = training(EPOCHS, preemptible=True, priority=10)
     low = submit(value)
-    attempt = start().held(checkpoints(settings, low))
+    attempt = start().held(work_of(settings, low))
     high = submit(training(epochs=2, priority=90))
     goes_on_when_asked_to_stop(attempt)
     over(high, State.SUCCEEDED)
@@ -93,7 +93,7 @@ def test_a_worker_that_is_drained_now_gives_its_job_to_another(
 ) -> None:
     job = submit(training(EPOCHS))
     first = start()
-    attempt = first.held(checkpoints(settings, job))
+    attempt = first.held(work_of(settings, job))
     [drained] = queue.workers()
     queue.drain(drained.id, now=True, actor="ada")
     goes_on_when_asked_to_stop(attempt)

@@ -39,8 +39,8 @@ LONG = 20_000
 EPOCHS = 12
 
 
-def checkpoints(settings: Settings, job: Job) -> Path:
-    return ArtifactStore(settings.storage).work(job.work) / "checkpoints"
+def work_of(settings: Settings, job: Job) -> Path:
+    return ArtifactStore(settings.storage).work(job.work)
 
 
 def weights(settings: Settings, job: Job) -> bytes:
@@ -92,7 +92,7 @@ def test_a_killed_attempt_is_run_again_from_its_checkpoint_to_the_very_same_weig
     value = training(EPOCHS)
     job = submit(value)
     worker = start()
-    worker.held(checkpoints(settings, job)).kill()
+    worker.held(work_of(settings, job)).kill()
     done = over(job, State.SUCCEEDED)
     assert done.attempt == 2
     assert done.retries_spent == {"infrastructure": 1}
@@ -119,7 +119,7 @@ def test_a_killed_worker_takes_its_attempt_along_and_another_goes_on(
     value = training(EPOCHS)
     job = submit(value)
     first = start()
-    attempt = first.held(checkpoints(settings, job))
+    attempt = first.held(work_of(settings, job))
     first.kill(signal.SIGKILL)
     first.end()
     until(lambda: not alive(attempt), 5)
@@ -166,7 +166,7 @@ def test_sigterm_drains_and_another_worker_goes_on(
     value = training(EPOCHS)
     job = submit(value)
     first = start()
-    attempt = first.held(checkpoints(settings, job))
+    attempt = first.held(work_of(settings, job))
     first.kill(signal.SIGTERM)
     goes_on_when_asked_to_stop(attempt)
     assert first.end() == 0
@@ -219,7 +219,7 @@ def test_a_job_outlasts_the_death_of_its_store(start: Start, settings: Settings,
         client = connect(own)
         queue = Queue(client, own.namespace)
         job = queue.submit(spec.parse(training(EPOCHS)))[0]
-        attempt = start(home=own.home).held(checkpoints(own, job))
+        attempt = start(home=own.home).held(work_of(own, job))
         kill_store(own)
         time.sleep(2)
         assert alive(attempt)

@@ -78,9 +78,9 @@ class Working:
         found: psutil.Process = until(find, what="an attempt's process")
         return found
 
-    def held(self, checkpoints: Path) -> psutil.Process:
+    def held(self, work: Path) -> psutil.Process:
         """The attempt's process, suspended after its first checkpoint, however fast it is."""
-        until(lambda: list(checkpoints.glob("step-*")), what="a checkpoint", pause=0.005)
+        until(lambda: list(work.glob("*/checkpoints/step-*")), what="a checkpoint", pause=0.005)
         found = self.attempt()
         found.suspend()
         return found

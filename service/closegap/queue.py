@@ -1,16 +1,14 @@
 """The job queue on Redis: every change of state is one Lua script, so it happens whole or not at all.
 
-Takeover: a job whose worker dies is claimed again at most `lease_seconds` after its last renewal plus the wait of one
-`wait_for_work`, which never sleeps beyond the end of a lease.
+Here is what users ask of jobs; owning them is in `leases.py`, workers and projects are in `roster.py`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, final
 
@@ -18,44 +16,32 @@ import redis
 
 from closegap import audit, events, fleet, quota, waiting
 from closegap.edit import edit
-from closegap.errors import Conflict, NotFound
+from closegap.errors import Conflict
 from closegap.job import (
-    Capacity,
-    Claim,
     Event,
-    Failure,
     Job,
-    Lease,
     Page,
     Position,
-    Project,
     State,
-    Wish,
-    Worker,
 )
-from closegap.records import Projects, Records
+from closegap.leases import LONGEST_WAIT, Leases
+from closegap.part import milliseconds
+from closegap.records import Projects
 from closegap.references import DEFAULT_PROJECT, PROJECT, PROJECT_WORDS
-from closegap.scripts import IdTaken, Scripts
+from closegap.roster import Roster
+from closegap.scripts import IdTaken
 from closegap.selector import ALL, Selector
 from closegap.spec import Spec
-from closegap.store import speaking
 from closegap.submission import Submission, again, prepare
 
 OPEN = frozenset(state for state in State if not state.terminal)
 CANCELLED_AT_ONCE = 500
 """Jobs that one script cancels: others want to be served too."""
-PREEMPTION_SECONDS = 1.0
-"""Least time between two preemptions."""
-SILENT_SECONDS = 10.0
-"""A worker that was not heard of for so long counts neither as idle nor as one to take a job from."""
-LARGEST_BACKOFF = 300.0
 GENERATED_KEY_SECONDS = 86_400
-LONGEST_WAIT = 10.0
-"""Seconds that one command may block, well below the client's socket timeout."""
 
 
 @final
-class Queue:
+class Queue(Leases, Roster):
     """One namespace of one store. Safe to share between processes, not between threads that wait for work.
 
     All methods raise StoreUnavailable when the store is away longer than the client's patience.
@@ -64,13 +50,7 @@ class Queue:
     def __init__(
         self, client: redis.Redis, namespace: str = "closegap", backoff_seconds: float = 2.0
     ) -> None:
-        self._client = client
-        self._root = f"{{{namespace}}}"
-        self._run = Scripts(client, self._root)
-        self._records = Records(client, self._root, self._run)
-        self._backoff = backoff_seconds
-        self._bell, self._due, self._asking = "0-0", -1, ""
-        self._took = ("", 0.0)
+        super().__init__(client, namespace, backoff_seconds)
 
     # --- submit ---------------------------------------------------------------------------------------------
 
@@ -131,80 +111,11 @@ class Queue:
             try:
                 ids = self._run(
                     "submit", project, key, submission.digest, kept, actor[: audit.LONGEST], request_id,
-                    submission.text, _ms(audit.KEPT.total_seconds()),
+                    submission.text, milliseconds(audit.KEPT.total_seconds()),
                 )  # fmt: skip
             except IdTaken:
                 continue
             return self._records.read_all(ids)
-
-    # --- own a job ------------------------------------------------------------------------------------------
-
-    def claim(self, worker: str, capacity: Capacity, lease_seconds: float) -> Claim | None:
-        """The first job that fits into the free `capacity`, or None. Leases that have run out are reaped first."""
-        # A claim whose answer was lost is asked again: the job would else wait for the end of its lease.
-        self._asking = self._asking or secrets.token_hex(16)
-        token, began = self._asking, time.perf_counter()
-        kinds = "" if capacity.kinds is None else json.dumps(sorted(capacity.kinds))
-        found, *rest = self._run(
-            "claim", worker, token, _ms(lease_seconds), capacity.cpus, capacity.gpus, kinds
-        )
-        if not found:
-            self._bell, self._due, self._asking = rest[0], int(rest[1]), ""
-            return None
-        self._took = (token, 1000 * (time.perf_counter() - began))
-        lease = Lease(job=found, attempt=int(rest[0]), token=token)
-        job, self._asking = self._records.read(found), ""
-        return Claim(job=job, attempt=lease.attempt, lease=lease, fence=int(rest[1]))
-
-    def wait_for_work(self, timeout: float) -> None:
-        """Return when something may be claimed since this queue's last claim, after `timeout` or 10 seconds."""
-        seconds = min(timeout, LONGEST_WAIT, timeout if self._due < 0 else self._due / 1000)
-        with speaking(self._client):
-            # BLOCK 0 would be for ever; a millisecond more than the lease's end, so that it is over then.
-            self._client.xread({f"{self._root}:doorbell": self._bell}, count=1, block=_ms(seconds) + 1)
-
-    def start(self, lease: Lease) -> Wish | None:
-        """The attempt's process runs. Raises LeaseLost."""
-        token, took = self._took
-        return _wish(self._run("start", *_proof(lease), took if token == lease.token else ""))
-
-    def renew(self, lease: Lease, lease_seconds: float) -> Wish | None:
-        """Keep the lease; a third of its length is a good interval. Raises LeaseLost."""
-        return _wish(self._run("renew", *_proof(lease), _ms(lease_seconds)))
-
-    def report(self, lease: Lease, reported: Sequence[Mapping[str, Any]], batch: str | None = None) -> None:
-        """Add events `{type, …}` to the job's stream; the last `progress` goes to the record. Raises LeaseLost.
-
-        `batch` is a word for these events: sent again under the same word, after a lost answer, they are kept once.
-        """
-        if reported:
-            progress, flat = events.pack(reported)
-            self._run(
-                "report", *_proof(lease), batch or secrets.token_hex(8), events.LONGEST, progress, *flat
-            )
-
-    def succeed(self, lease: Lease, outputs: Mapping[str, Any]) -> None:
-        """The job is done; what its outputs name must be published already. Raises LeaseLost."""
-        self._run("finish", *_proof(lease), State.SUCCEEDED, json.dumps(dict(outputs), allow_nan=False))
-
-    def stopped(self, lease: Lease) -> None:
-        """The attempt has stopped as was wished. Raises LeaseLost, Conflict (nobody wished it)."""
-        self._run("finish", *_proof(lease), "stopped", "{}")
-
-    def fail(self, lease: Lease, failure: Failure) -> None:
-        """The attempt failed: by its budgets the job is queued again, after a back-off, or failed. Raises LeaseLost."""
-        delay, cap = _ms(self._backoff), _ms(LARGEST_BACKOFF)
-        self._run(
-            "fail", *_proof(lease), failure.failure, failure.message, failure.model_dump_json(), delay, cap
-        )
-
-    def release(self, lease: Lease, reason: str) -> None:
-        """Give the job back (the worker ends): queued at once. Raises LeaseLost."""
-        self._run("fail", *_proof(lease), "preempted", reason, "", 0, 0)
-
-    def reap(self) -> list[str]:
-        """Take back every job whose lease has run out, as each claim does; their ids."""
-        return self._run("reap")
 
     # --- ask of jobs ----------------------------------------------------------------------------------------
     # `projects` is whose jobs the asker may see: what another project has is not found.
@@ -312,69 +223,3 @@ class Queue:
     def erase(self, pipeline: str, before: datetime) -> list[str]:
         """Remove the records of a pipeline whose jobs ended before a time and that no other needs; their ids."""
         return self._run("forget", pipeline, f"{before.timestamp() * 1000:.0f}")
-
-    # --- projects and workers -------------------------------------------------------------------------------
-
-    def projects(self, names: Iterable[str] | None = None) -> list[Project]:
-        """What each holds and may hold: these, or all that have a job or a limit."""
-        return quota.read(self._client, self._root, names)
-
-    def limit(self, project: str, running: int | None, gpus: float | None) -> Project:
-        """What a project's jobs may hold at most, together; None is without limit. Raises Conflict."""
-        if not re.fullmatch(PROJECT, project) or min(running or 0, gpus or 0) < 0:
-            raise Conflict(
-                f"running {running}, gpus {gpus} is no limit of `{project}`; accepted: {PROJECT_WORDS}; ≥ 0"
-            )
-        self._run("limit", project, "" if running is None else running, "" if gpus is None else gpus)
-        return self.projects([project])[0]
-
-    def heartbeat(self, worker: str, capacity: Capacity) -> str:
-        """Say that a worker lives, and what it holds when it is idle; who has drained it, or nothing.
-
-        With the workers' beats it is also decided who is preempted.
-        """
-        [drained] = self._run("heartbeat", worker, capacity.model_dump_json())
-        self._run("preempt", _ms(PREEMPTION_SECONDS), _ms(SILENT_SECONDS))
-        return drained
-
-    def workers(self) -> list[Worker]:
-        """Every worker that has been heard of and was not forgotten."""
-        return fleet.workers(self._client, self._root)
-
-    def drain(self, worker: str, now: bool = False, actor: str = "user") -> Worker:
-        """Let a worker claim nothing more; `now`: give back, with a checkpoint, what it runs. Raises NotFound."""
-        return self._of_worker("drain", worker, actor, "now" if now else "")
-
-    def undrain(self, worker: str) -> Worker:
-        """Let it claim again. Raises NotFound."""
-        return self._of_worker("undrain", worker)
-
-    def _of_worker(self, script: str, identifier: str, *arguments: str) -> Worker:
-        """Run a script on a worker, given by name or the beginning of one; the worker as it is afterwards."""
-        names = [worker.id for worker in self.workers()]
-        found = [name for name in names if name == identifier] or [
-            name for name in names if name.startswith(identifier)
-        ]
-        if len(found) != 1:
-            raise NotFound(f"there is no one worker `{identifier}`; there are: {', '.join(names) or 'none'}")
-        self._run(script, found[0], *arguments)
-        return next(worker for worker in self.workers() if worker.id == found[0])
-
-    def forget(self, worker: str) -> None:
-        """A worker has gone for good."""
-        with speaking(self._client), self._client.pipeline() as pipe:
-            pipe.hdel(f"{self._root}:workers", worker)
-            pipe.hdel(f"{self._root}:drained", worker)
-            pipe.execute()
-
-
-def _proof(lease: Lease) -> tuple[str, int, str]:
-    return lease.job, lease.attempt, lease.token
-
-
-def _wish(answer: list[str]) -> Wish | None:
-    return Wish.model_validate_json(answer[0]) if answer[0] else None
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

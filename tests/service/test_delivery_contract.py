@@ -252,7 +252,7 @@ def test_a_claim_sent_again_after_its_lease_has_run_out_is_a_new_claim(
 ) -> None:
     queue.submit(train())
     # One token for all: the same claim, sent again.
-    monkeypatch.setattr("closegap.queue.secrets.token_hex", lambda size: "0" * 2 * size)
+    monkeypatch.setattr("closegap.leases.secrets.token_hex", lambda size: "0" * 2 * size)
     assert _claim(queue, 0.01).attempt == _claim(queue, 0.01).attempt == 1
     time.sleep(0.02)
     assert queue.reap()

@@ -237,7 +237,7 @@ class World:
 def test_any_interleaving_keeps_one_owner_the_limits_and_every_job(
     seed: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("closegap.queue.PREEMPTION_SECONDS", 0.001)
+    monkeypatch.setattr("closegap.roster.PREEMPTION_SECONDS", 0.001)
     monkeypatch.setattr("closegap.scripts.AGEING_SECONDS", AGEING)
     client = connect(settings)
     world = World(Queue(client, settings.namespace, 0.005), client, settings.namespace, seed)

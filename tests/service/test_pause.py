@@ -107,7 +107,7 @@ def test_an_attempt_that_dies_while_it_is_paused_is_not_run_again(queue: Queue, 
 @pytest.fixture
 def beat(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Heartbeats of workers, each of which decides on preemption."""
-    monkeypatch.setattr("closegap.queue.PREEMPTION_SECONDS", 0.001)
+    monkeypatch.setattr("closegap.roster.PREEMPTION_SECONDS", 0.001)
 
     def beats(*workers: str, capacity: Capacity = ONE) -> None:
         for worker in workers:

@@ -60,6 +60,63 @@ def test_artifacts_are_listed_and_sent_whole(by: As, job: str, context: Context,
     assert by_model.content == b"{}"
 
 
+RANGES = {
+    "bytes=0-3": (0, 4),
+    "bytes=4-": (4, 10),
+    "bytes=-3": (7, 10),
+    "bytes=-99": (0, 10),
+    "bytes=9-9": (9, 10),
+    "bytes=2-99": (2, 10),
+    "bytes=0-": (0, 10),
+}
+NO_RANGES = (
+    "bytes=0-1,4-5", "bytes=3-1", "bytes=", "bytes=-", "items=0-1", "0-1", "bytes=a-b", "bytes=1--2", "",
+    "bytes 0-1", f"bytes={'9' * 400}-", "bytes=\u0660-\u0663",
+)  # fmt: skip
+
+
+def test_a_range_of_a_file(by: As, context: Context) -> None:
+    content = b"0123456789"
+    context.registry("default").register("m", sealed_model(context.artifacts, digits=content), "train-1", 1)
+    client, path = by("viewer"), "/v1/models/m/versions/1/files/digits"
+    tag = client.get(path).headers["etag"]
+    for asked, (start, stop) in RANGES.items():
+        for conditions in ({}, {"If-Range": tag}):
+            answer = client.get(path, headers={"Range": asked, **conditions})
+            assert (answer.status_code, answer.content) == (206, content[start:stop]), asked
+            assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/10"
+            assert answer.headers["content-length"] == str(stop - start)
+            assert (answer.headers["etag"], answer.headers["accept-ranges"]) == (tag, "bytes")
+    for other in ('"0"', f"W/{tag}", "Sat, 21 Nov 2026 12:00:00 GMT", ""):
+        answer = client.get(path, headers={"Range": "bytes=0-3", "If-Range": other})
+        assert (answer.status_code, answer.content) == (200, content), other
+        assert "content-range" not in answer.headers
+
+
+def test_what_is_no_single_range_is_ignored_and_what_is_outside_is_said_to_be(by: As, job: str) -> None:
+    client, path = by("viewer"), f"/v1/jobs/{job}/artifacts/model/config.json"
+    for asked in NO_RANGES:
+        answer = client.get(path, headers={"Range": asked.encode()})
+        assert (answer.status_code, answer.content) == (200, b"{}"), asked
+        assert answer.headers["accept-ranges"] == "bytes"
+    for asked in ("bytes=2-", "bytes=2-3", "bytes=-0", "bytes=999999999999999999-"):
+        answer = client.get(path, headers={"Range": asked})
+        assert (answer.status_code, answer.json()["code"]) == (416, "no_such_range"), asked
+        assert answer.headers["content-range"] == "bytes */2"
+        assert client.get(path, headers={"Range": asked, "If-Range": '"0"'}).status_code == 200
+
+
+def test_a_download_that_broke_off_goes_on(by: As, context: Context) -> None:
+    content = bytes(range(256)) * 4096
+    context.registry("default").register("m", sealed_model(context.artifacts, big=content), "train-1", 1)
+    client, path = by("viewer"), "/v1/models/m/versions/1/files/big"
+    with client.stream("GET", path) as answer:
+        tag, have = answer.headers["etag"], next(answer.iter_bytes(100_000))
+    rest = client.get(path, headers={"Range": f"bytes={len(have)}-", "If-Range": tag})
+    assert rest.status_code == 206
+    assert have + rest.content == content
+
+
 TRAVERSAL = [
     "../manifest.json", "..%2fmanifest.json", "%2e%2e/%2e%2e/secret", "..%2f..%2f..%2fetc%2fpasswd", "/etc/passwd",
     "%2fetc%2fpasswd", "....//secret", "..;/secret", "notes/../config.json", "notes/..%2fconfig.json", "./config.json",

@@ -100,6 +100,7 @@ PROBLEMS = {
     412: "The record has another version by now.",
     413: "Too large.",
     415: "A media type that is not accepted.",
+    416: "The file has no such bytes.",
     422: "The request is not valid; `errors` has every problem.",
     429: "Too many requests; `Retry-After` says when to try again.",
     503: "The store or the storage is away; try again in a moment.",

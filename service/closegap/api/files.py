@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Annotated, Any, final
+from typing import Annotated, final
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
@@ -14,6 +14,7 @@ from closegap.api.context import Context, Ctx
 from closegap.api.documents import JobName, answers
 from closegap.api.identity import Viewer
 from closegap.api.sessions import opened
+from closegap.api.span import BYTES, Part, Span, Wanted
 from closegap.errors import NotFound
 from closegap.job import Job
 from closegap_core.bundle import Bundle
@@ -61,12 +62,6 @@ EXAMPLE_FILE = {
     "sha256": "9f2c" * 16,
     "href": "/v1/jobs/train-7f3a91c2/artifacts/model/metrics.json",
 }
-_BYTES: dict[int | str, Any] = {
-    200: {
-        "description": "The file's bytes.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "contentEncoding": "binary"}}},
-    }
-}
 
 
 @router.get(
@@ -102,13 +97,13 @@ def artifacts(job: JobName, context: Ctx, caller: Viewer) -> Artifacts:
     "/v1/jobs/{job}/artifacts/{output}/{file:path}",
     response_class=StreamingResponse,
     response_model=None,
-    responses=answers(404, 409) | _BYTES,
+    responses=answers(404, 409, 416) | BYTES,
 )
 def download(
-    job: JobName, output: OutputName, file: FileName, context: Ctx, caller: Viewer
+    job: JobName, output: OutputName, file: FileName, context: Ctx, caller: Viewer, part: Part
 ) -> StreamingResponse:
-    """One file of a bundle, to be saved: never shown in the browser as a page of this service."""
-    return sent(_bundle(context, context.queue.get(job, caller.projects), output), file)
+    """One file of a bundle, or a range of it, to be saved: never shown in the browser as a page of this service."""
+    return sent(_bundle(context, context.queue.get(job, caller.projects), output), file, part)
 
 
 def artifact(bundle: Bundle, output: str, base: str) -> Artifact:
@@ -120,28 +115,33 @@ def artifact(bundle: Bundle, output: str, base: str) -> Artifact:
     return Artifact(output=output, digest=bundle.digest, kind=bundle.kind, files=files)
 
 
-def sent(bundle: Bundle, name: str) -> StreamingResponse:
-    """A file's bytes. Raises NotFound (the manifest names no such file), BundleError (a link, another size)."""
+def sent(bundle: Bundle, name: str, part: Wanted) -> StreamingResponse:
+    """A file's bytes, or those of a range.
+
+    Raises NotFound (the manifest names no such file), BundleError (a link, another size), Answer 416.
+    """
     if name not in bundle.files:
         raise NotFound(f"the bundle has no file `{name[:100]}`; it has {', '.join(bundle.files)}")
     facts = bundle.files[name]
-    descriptor = opened(bundle, name)
+    tag = f'"{facts.sha256}"'
+    span = part.of(tag, facts.bytes)
     base = name.rpartition("/")[2]
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in base)
-    headers = {
-        "Content-Length": str(facts.bytes),
-        "Content-Disposition": f'attachment; filename="{plain}"',
-        "ETag": f'"{facts.sha256}"',
-    }
+    headers = {"Content-Disposition": f'attachment; filename="{plain}"', "ETag": tag, **span.headers}
     return StreamingResponse(
-        _blocks(descriptor, facts.bytes), headers=headers, media_type="application/octet-stream"
+        _blocks(opened(bundle, name), span),
+        status_code=span.status,
+        headers=headers,
+        media_type="application/octet-stream",
     )
 
 
-def _blocks(descriptor: int, size: int) -> Iterator[bytes]:
+def _blocks(descriptor: int, span: Span) -> Iterator[bytes]:
     with os.fdopen(descriptor, "rb") as stream:
-        while size > 0 and (block := stream.read(min(_BLOCK, size))):
-            size -= len(block)
+        stream.seek(span.start)
+        left = span.stop - span.start
+        while left > 0 and (block := stream.read(min(_BLOCK, left))):
+            left -= len(block)
             yield block
 
 

@@ -15,6 +15,7 @@ from closegap.api.documents import InProject, ModelName, answers
 from closegap.api.files import EXAMPLE_FILE, Artifact, FileName, artifact, sent
 from closegap.api.identity import Caller, Submitter, Viewer
 from closegap.api.sessions import FILE, verified
+from closegap.api.span import BYTES, Part
 from closegap.references import NAME
 from closegap.registry import Alias, Registry, Version
 from closegap_core.bundle import Bundle
@@ -170,22 +171,20 @@ def version(
     "/v1/models/{name}/versions/{version}/files/{file:path}",
     response_class=StreamingResponse,
     response_model=None,
-    responses=answers(404, 409)
-    | {
-        200: {
-            "description": "The file's bytes.",
-            "content": {
-                "application/octet-stream": {"schema": {"type": "string", "contentEncoding": "binary"}}
-            },
-        }
-    },
+    responses=answers(404, 409, 416) | BYTES,
 )
 def download(
-    name: ModelName, number: Number, file: FileName, context: Ctx, caller: Viewer, project: InProject = None
+    name: ModelName,
+    number: Number,
+    file: FileName,
+    context: Ctx,
+    caller: Viewer,
+    part: Part,
+    project: InProject = None,
 ) -> StreamingResponse:
-    """One file of a version."""
+    """One file of a version, or a range of it."""
     found = _registry(context, caller, project).version(f"{name}/{number}")
-    return sent(context.artifacts.open(found.digest, verify=False), file)
+    return sent(context.artifacts.open(found.digest, verify=False), file, part)
 
 
 @router.get("/v1/models/{name}/aliases/{alias}", responses=answers(404, example=_ALIAS))

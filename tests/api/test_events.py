@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from closegap.api.context import Context
 from closegap.job import Capacity, Lease
+from closegap_core import bundle
 from tests.api.conftest import TRAIN, As
 
 
@@ -255,28 +257,75 @@ def test_metrics_are_series(by: As, context: Context) -> None:
     assert few[0]["points"][-1] == [20, -20.0]
 
 
-def test_trials_are_live(by: As, context: Context) -> None:
+SWEEP = {
+    "kind": "sweep",
+    "train": {name: TRAIN[name] for name in ("data", "model", "inference")},
+    "space": {"training.learning_rate": {"choice": [0.1, 0.01]}},
+}
+
+
+def trial(number: int, state: str = "completed", value: float | None = 0.0) -> dict[str, Any]:
+    """As its attempt records it."""
+    made = {"id": number, "params": {"x": number}, "epochs": 2, "epoch": 1, "value": value, "state": state}
+    return {**made, "failure": None}
+
+
+def test_trials_of_a_sweep_are_live_and_then_those_of_its_bundle(by: As, context: Context) -> None:
     client = by("submitter")
     assert client.get(f"/v1/jobs/{running(context, client)[0]}/trials").status_code == 404
-    sweep = {
-        "kind": "sweep",
-        "train": {name: TRAIN[name] for name in ("data", "model", "inference")},
-        "space": {"training.learning_rate": {"choice": [0.1, 0.01]}},
-    }
-    job = client.post("/v1/jobs", json=sweep)
-    assert job.status_code == 202, job.text
+    job = client.post("/v1/jobs", json=SWEEP).json()["jobs"][0]["id"]
+    path = f"/v1/jobs/{job}/trials"
+    empty = {"trials": [], "best": None, "count": 0, "next_cursor": None}
+    assert client.get(path).json() == empty
     claim = context.queue.claim("w", Capacity(cpus=1), 60)
     assert claim is not None
     context.queue.start(claim.lease)
-    said = ((1, 1, "running"), (0, 1, "running"), (0, 2, "completed"))
+    folder = context.artifacts.work(claim.job.work) / "trials"
+    (folder / "trial-00007").mkdir(parents=True)  # begun, and no epoch over
+    (folder / "checkpoint").mkdir()
+    assert client.get(path).json() == empty
     rows = [
-        {"id": n, "params": {}, "epochs": 2, "epoch": epoch, "value": -float(n), "state": state}
-        for n, epoch, state in said
+        trial(0, "completed", -2.0),
+        trial(1, "running", -1.0),
+        trial(2, "failed", None),
+        trial(3, value=-2.5),
     ]
-    context.queue.report(claim.lease, [{"type": "trial", **row} for row in rows])
-    answer = client.get(f"/v1/jobs/{claim.job.id}/trials").json()
-    assert [(trial["id"], trial["state"]) for trial in answer["trials"]] == [(0, "completed"), (1, "running")]
-    assert answer["best"]["id"] == 0
+    for row in reversed(rows):
+        (folder / f"trial-{row['id']:05d}").mkdir()
+        (folder / f"trial-{row['id']:05d}" / "trial.json").write_text(json.dumps(row))
+    answer = client.get(path).json()
+    assert answer == {"trials": rows, "best": rows[0], "count": 4, "next_cursor": None}
+    (folder / "trial-00007" / "trial.json").symlink_to("/etc/passwd")
+    assert client.get(path).status_code == 409
+    with context.artifacts.staged(job, 1) as stage:
+        (stage / "trials.json").write_text(json.dumps(rows[:1]))
+        bundle.write(stage, "sweep", {})
+        digest = context.artifacts.publish(stage)
+    context.queue.succeed(claim.lease, {"sweep": digest})
+    shutil.rmtree(folder)
+    assert client.get(path).json()["trials"] == rows[:1]
+
+
+def test_all_trials_of_a_large_sweep_are_there_page_by_page(by: As, context: Context) -> None:
+    client = by("submitter")
+    job = client.post("/v1/jobs", json=SWEEP).json()["jobs"][0]
+    folder = context.artifacts.work(job["work"]) / "trials"
+    for number in range(2000):
+        (folder / f"trial-{number:05d}").mkdir(parents=True)
+        row = json.dumps(trial(number, value=-abs(number - 1234.0)))
+        (folder / f"trial-{number:05d}" / "trial.json").write_text(row)
+    path, found, cursor = f"/v1/jobs/{job['id']}/trials", [], None
+    while True:
+        page = client.get(path, params={"limit": 300, **({"cursor": cursor} if cursor else {})}).json()
+        assert (page["best"]["id"], page["count"]) == (1234, 2000)
+        found += [row["id"] for row in page["trials"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert found == list(range(2000))
+    assert len(client.get(path).json()["trials"]) == 2000
+    for cursor in ("x", "t", "t-1", "t1x", "1"):
+        assert client.get(path, params={"cursor": cursor}).status_code == 422, cursor
 
 
 def test_points_are_thinned_by_their_extremes() -> None:

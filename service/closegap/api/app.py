@@ -28,6 +28,7 @@ from closegap.api import (
     series,
     submissions,
     tokens,
+    trials,
     workers,
 )
 from closegap.api.context import Context
@@ -47,6 +48,7 @@ ROUTERS = (
     jobs,
     events,
     series,
+    trials,
     files,
     models,
     encode,

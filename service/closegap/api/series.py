@@ -1,8 +1,7 @@
-"""What a job has measured so far: its metrics as series, and the trials of a sweep."""
+"""What a job has measured so far: its metrics as series."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, final
 
@@ -12,9 +11,6 @@ from pydantic import BaseModel, Field
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import JobName, answers
 from closegap.api.identity import Viewer
-from closegap.api.problem import Answer
-from closegap.api.sessions import verified
-from closegap.errors import NotFound
 from closegap.job import Event, Job
 
 _X = ("epoch", "iteration", "step", "rows")
@@ -42,27 +38,6 @@ class SeriesList(BaseModel):
     """Every curve of a job."""
 
     series: list[Series]
-
-
-@final
-class Trials(BaseModel):
-    """The trials of a sweep as they are now, by number."""
-
-    trials: list[dict[str, Any]]
-    best: dict[str, Any] | None = Field(
-        None, description="The completed one with the highest validation ELBO."
-    )
-
-
-_EXAMPLE_TRIAL = {
-    "id": 0,
-    "params": {"inference.iterations": 5},
-    "epochs": 20,
-    "epoch": 20,
-    "value": -98.4,
-    "state": "completed",
-    "failure": None,
-}
 
 
 @router.get(
@@ -98,40 +73,11 @@ def metrics(
     return SeriesList(series=[item for item in series if name is None or item.name in name])
 
 
-@router.get(
-    "/v1/jobs/{job}/trials",
-    responses=answers(404, 409, example={"trials": [_EXAMPLE_TRIAL], "best": _EXAMPLE_TRIAL}),
-)
-def trials(job: JobName, context: Ctx, caller: Viewer) -> Trials:
-    """The trials of a sweep: live while it runs, as its bundle has them once it is over."""
-    found = context.queue.get(job, caller.projects)
-    if found.kind != "sweep":
-        raise NotFound(f"job {found.id} is of kind {found.kind}, which has no trials")
-    rows = _sealed_trials(context, found) if "sweep" in found.outputs else _live_trials(context, found)
-    done = [row for row in rows if row.get("state") == "completed" and row.get("value") is not None]
-    best = max(done, key=lambda row: (row["value"], -row["id"]), default=None)
-    return Trials(trials=rows, best=best)
-
-
 def _events(context: Context, job: Job) -> Iterator[Event]:
     after = "0"
     while page := context.queue.events(job.id, after):
         yield from page
         after = page[-1].id
-
-
-def _live_trials(context: Context, job: Job) -> list[dict[str, Any]]:
-    known = {event.data["id"]: event.data for event in _events(context, job) if event.type == "trial"}
-    return [known[number] for number in sorted(known)]
-
-
-def _sealed_trials(context: Context, job: Job) -> list[dict[str, Any]]:
-    bundle = context.artifacts.open(str(job.outputs["sweep"]), verify=False)
-    try:
-        found: list[dict[str, Any]] = json.loads(verified(bundle, "trials.json"))
-    except ValueError as error:
-        raise Answer(409, "bundle_damaged", f"the trials of {job.id} cannot be read") from error
-    return found
 
 
 def _series(events: Iterator[Event], most: int) -> list[Series]:

@@ -18,6 +18,7 @@ NAMES = (
     "submit", "claim", "start", "renew", "report", "finish", "fail", "reap",
     "cancel", "pause", "resume", "change", "find", "select", "read", "place",
     "heartbeat", "preempt", "drain", "undrain", "limit", "forget",
+    "draw", "sit",
 )  # fmt: skip
 SHARED = ("record", "lines", "ownership")
 

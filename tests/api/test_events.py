@@ -12,8 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from closegap.api.context import Context
+from closegap.api.context import Context, opened
+from closegap.api.limits import Seats
+from closegap.api.problem import Answer
 from closegap.job import Capacity, Lease
+from closegap.settings import Settings
+from closegap.shares import Shares
 from closegap_core import bundle
 from tests.api.conftest import TRAIN, As
 
@@ -164,18 +168,37 @@ def test_places_are_given_back_by_clients_that_vanish(by: As, context: Context) 
         time.sleep(0.01)
 
 
-def test_too_many_streams_are_told_when_to_come_back(by: As, context: Context) -> None:
+def test_too_many_streams_are_told_when_to_come_back(by: As, context: Context, settings: Settings) -> None:
+    """They are counted in the store: another process of the API has taken half of them."""
     client = by("submitter")
     job, _ = running(context, client)
     caller = client.get("/v1/whoami").json()["token"]
-    for _ in range(context.settings.api_streams):
-        context.limits.streams.take(caller)
+    other = opened(settings).limits.streams
+    seats = [(other if n % 2 else context.limits.streams).take(caller) for n in range(settings.api_streams)]
+    for streams in (other, context.limits.streams):
+        streams.keep(seats[0])
     answer = client.get(f"/v1/jobs/{job}/events")
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many")
     assert int(answer.headers["retry-after"]) >= 1
-    context.limits.streams.leave(caller)
+    other.leave(seats[1])
     with client.stream("GET", f"/v1/jobs/{job}/events") as stream:
         assert stream.status_code == 200
+    with pytest.raises(Answer):
+        Seats(Shares(context.client, "another"), each=5, here=0).take(caller)
+
+
+def test_a_seat_whose_process_died_is_free_again(context: Context, settings: Settings) -> None:
+    seats = Seats(Shares(context.client, settings.namespace), each=2, here=10)
+    dead, kept = seats.take("a"), seats.take("a")
+    with pytest.raises(Answer):
+        seats.take("a")
+    room = f"{{{settings.namespace}}}:seats:a"
+    assert 50_000 < context.client.pttl(room) <= 60_000
+    context.client.zadd(room, {dead.name: 1, kept.name: 1})
+    seats.keep(kept)
+    seats.take("a")
+    with pytest.raises(Answer):
+        seats.take("a")
 
 
 def test_a_revoked_token_ends_its_streams(by: As, context: Context) -> None:

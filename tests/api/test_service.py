@@ -21,7 +21,9 @@ from closegap.api.problem import Answer
 from closegap.api.server import Server, listening
 from closegap.api.server import url as server_url
 from closegap.embedded import EmbeddedStore
+from closegap.errors import StoreUnavailable
 from closegap.settings import Settings
+from closegap.shares import Shares
 from closegap.tokens import Role
 from tests.api.conftest import TRAIN, As
 
@@ -113,22 +115,57 @@ def test_a_token_that_asks_too_often_is_told_when_to_come_back(settings: Setting
             assert other.status_code == 200
 
 
-def test_a_bucket_fills_with_time() -> None:
-    now = [0.0]
-    rate = Rate(10.0, 2.0, lambda: now[0])
-    rate.take("a")
-    rate.take("a")
-    with pytest.raises(Answer) as caught:
-        rate.take("a")
-    assert caught.value.status == 429
-    rate.take("b")
-    now[0] = 0.1
-    rate.take("a")
-    now[0] = 1000.0
-    rate.take("a")
-    rate.take("a")
+def test_a_bucket_fills_with_time_and_all_processes_draw_from_it(context: Context) -> None:
+    namespace = context.settings.namespace
+
+    def rate() -> Rate:
+        return Rate(Shares(context.client, namespace), "test", rate=0.01, burst=3.0)
+
+    def passes(seconds: int) -> None:
+        context.client.hincrby(f"{{{namespace}}}:bucket:test:a", "seen", -1000 * seconds)
+
+    one, two = rate(), rate()
+    one.take("a")
+    two.take("a")
+    one.take("a")
+    for other in (one, two):
+        with pytest.raises(Answer) as caught:
+            other.take("a")
+        assert (caught.value.status, int(caught.value.headers["Retry-After"])) == (
+            429,
+            pytest.approx(100, abs=9),
+        )
+    one.take("b")
+    passes(105)
+    two.take("a")
     with pytest.raises(Answer):
+        one.take("a")
+    passes(100_000)
+    for _ in range(3):
+        two.take("a")
+    with pytest.raises(Answer):
+        two.take("a")
+
+
+def test_a_process_draws_some_tokens_at_a_time(context: Context) -> None:
+    rate = Rate(Shares(context.client, context.settings.namespace), "test", rate=1e-3 + 100.0, burst=200.0)
+    before = context.client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    for _ in range(100):
         rate.take("a")
+    assert context.client.info("commandstats")["cmdstat_evalsha"]["calls"] - before <= 10
+
+
+def test_without_the_store_nobody_is_counted_and_nobody_let_in(settings: Settings, tmp_path: Path) -> None:
+    own = settings.model_copy(update={"home": tmp_path / "own"})
+    store = EmbeddedStore(own.home)
+    store.start()
+    limits = opened(own).limits
+    limits.rate.take("a")
+    store.stop()
+    for take in (limits.failures.take, limits.streams.take):
+        with pytest.raises(StoreUnavailable):
+            take("a")
+    assert limits.streams.taken == 0
 
 
 def test_guessing_tokens_is_slowed(served: httpx.Client) -> None:

@@ -8,7 +8,7 @@ import redis.asyncio
 from fastapi import Depends, Request
 
 from closegap.api.feed import Feed
-from closegap.api.limits import Places, Rate
+from closegap.api.limits import Places, Rate, Seats
 from closegap.api.measures import Measures
 from closegap.api.sessions import Encoders
 from closegap.artifacts import ArtifactStore
@@ -18,6 +18,7 @@ from closegap.queue import Queue
 from closegap.registry import Registry
 from closegap.session import Sessions
 from closegap.settings import Settings
+from closegap.shares import Shares
 from closegap.store import connect, listener
 from closegap.tallies import Tallies
 from closegap.tokens import Tokens
@@ -26,15 +27,17 @@ PATIENCE = 1.0
 """Seconds that a request waits for a store that is away, before it is answered with 503."""
 FAILURES_A_SECOND, FAILURES_AT_ONCE = 5.0, 50.0
 """Of an address whose tokens are none."""
+STREAMS = 1000
+"""Event streams of one process."""
 
 
 @final
 class Limits(NamedTuple):
-    """What callers share."""
+    """What callers may take; of `encodings`, which are this process's work, each process has its own."""
 
     rate: Rate
     failures: Rate
-    streams: Places
+    streams: Seats
     encodings: Places
 
 
@@ -78,10 +81,11 @@ def opened(settings: Settings, auth: bool = True) -> Context:
     client, listening = connect(settings, PATIENCE), listener(settings)
     queue = Queue(client, settings.namespace, settings.backoff_seconds)
     census, tallies = Census(client, settings.namespace), Tallies(client, settings.namespace)
+    shares = Shares(client, settings.namespace)
     limits = Limits(
-        Rate(settings.api_rate, 2 * settings.api_rate),
-        Rate(FAILURES_A_SECOND, FAILURES_AT_ONCE),
-        Places("event streams", in_all=1000, each=settings.api_streams, retry_seconds=5),
+        Rate(shares, "requests", settings.api_rate, 2 * settings.api_rate),
+        Rate(shares, "failures", FAILURES_A_SECOND, FAILURES_AT_ONCE),
+        Seats(shares, each=settings.api_streams, here=STREAMS),
         Places("encodings", in_all=2, each=2, retry_seconds=1),
     )
     return Context(

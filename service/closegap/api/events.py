@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Literal, final, get_args
 
+import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
@@ -16,7 +19,10 @@ from starlette.types import Receive, Scope, Send
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import JobName, answers
 from closegap.api.identity import Caller, Viewer
+from closegap.api.limits import Seat
+from closegap.errors import StoreUnavailable
 from closegap.job import Event, Job
+from closegap.shares import SEAT_SECONDS
 
 Class = Literal["state", "progress", "metric", "log", "end"]
 _CLASSES: dict[str, Class] = {
@@ -123,7 +129,7 @@ async def events(
     if found.state.terminal and not await context.feed.recorded(found.id, start, 1):
         return Response(status_code=204)
     source = _sent(context, caller, found, start, chosen)
-    return _stream(context, caller, source, "text/event-stream")
+    return await _stream(context, caller, source, "text/event-stream")
 
 
 @router.get(
@@ -166,7 +172,7 @@ async def logs(
             if event is not None and event.type == "log":
                 yield line(event).encode()
 
-    return _stream(context, caller, written(), "text/plain; charset=utf-8")
+    return await _stream(context, caller, written(), "text/plain; charset=utf-8")
 
 
 def line(event: Event) -> str:
@@ -189,30 +195,41 @@ def sent(event: Event) -> bytes:
 
 @final
 class _Stream(StreamingResponse):
-    """A stream that takes a place, which it gives back however it ends."""
+    """A stream that has taken a seat: it keeps it, and gives it back however it ends."""
 
-    def __init__(self, source: AsyncIterator[bytes], media_type: str, leave: Callable[[], None]) -> None:
+    def __init__(self, source: AsyncIterator[bytes], media_type: str, context: Context, seat: Seat) -> None:
         super().__init__(source, media_type=media_type, headers=_HEADERS)
-        self._leave = leave
+        self._context, self._seat = context, seat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        keeping = asyncio.create_task(self._keep())
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._leave()
+            keeping.cancel()
+            await self._leave()
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(SEAT_SECONDS / 3)
+            with contextlib.suppress(
+                StoreUnavailable
+            ):  # the stream ends by itself where the store stays away
+                await run_in_threadpool(self._context.limits.streams.keep, self._seat)
+
+    async def _leave(self) -> None:
+        streams = self._context.limits.streams
+        streams.free(self._seat)
+        self._context.measures.streams.set(streams.taken)
+        with anyio.CancelScope(shield=True), contextlib.suppress(StoreUnavailable):  # then it runs out
+            await run_in_threadpool(streams.leave, self._seat)
 
 
-def _stream(context: Context, caller: Caller, source: AsyncIterator[bytes], media_type: str) -> _Stream:
-    """Raises Answer 429: too many streams."""
-    streams = context.limits.streams
-    streams.take(caller.key)
-    context.measures.streams.set(streams.taken)
-
-    def leave() -> None:
-        streams.leave(caller.key)
-        context.measures.streams.set(streams.taken)
-
-    return _Stream(source, media_type, leave)
+async def _stream(context: Context, caller: Caller, source: AsyncIterator[bytes], media_type: str) -> _Stream:
+    """Raises StoreUnavailable, Answer 429: too many streams."""
+    seat = await run_in_threadpool(context.limits.streams.take, caller.key)
+    context.measures.streams.set(context.limits.streams.taken)
+    return _Stream(source, media_type, context, seat)
 
 
 async def _sent(

@@ -7,7 +7,6 @@ from typing import Annotated, Any, NamedTuple, final
 
 from fastapi import Depends, Header
 
-from closegap.api.documents import PROBLEMS
 from closegap.api.problem import Answer
 
 _RANGE = re.compile(r"bytes=[ \t]*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))[ \t]*", re.ASCII)
@@ -15,7 +14,6 @@ _FILE = {"application/octet-stream": {"schema": {"type": "string", "contentEncod
 BYTES: dict[int | str, Any] = {
     200: {"description": "The file's bytes.", "content": _FILE},
     206: {"description": "The bytes that `Range` asks for; `Content-Range` says which.", "content": _FILE},
-    416: {"description": PROBLEMS[416]},
 }
 """`responses` of a route that sends a file, beside its problems."""
 

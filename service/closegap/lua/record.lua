@@ -28,6 +28,8 @@
 --   :claim:<token>     string  id that this token claimed, so that a claim whose answer was lost can be asked again
 --   :workers           hash    worker -> capacity and the time it was last seen
 --   :token:<id>, :tokens, :session:<sha256>  who may use the HTTP API (see tokens.py, session.py)
+--   :bucket:<name>     hash    left, seen: tokens of one caller's requests (see shares.py)
+--   :seats:<room>      zset    event streams of one caller, by the time (ms) at which the seat ends
 --   :audit             stream  who changed what (see audit.py)
 --   :drained           hash    worker -> who asked it to claim nothing
 --   :population        hash    project|kind|state -> how many jobs there are

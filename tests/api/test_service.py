@@ -15,6 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from closegap.api.app import PUBLIC
 from closegap.api.context import Context, opened
 from closegap.api.limits import Rate
 from closegap.api.problem import Answer
@@ -276,7 +277,7 @@ def test_the_document_is_whole(served: httpx.Client) -> None:
             for status, answer in operation["responses"].items():
                 if int(status) >= 400:
                     assert list(answer["content"]) == ["application/problem+json"], where
-            if path not in ("/healthz", "/readyz"):
+            if path not in PUBLIC:
                 assert operation["security"] == [{"HTTPBearer": []}], where
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from closegap_core import checkpoint, memory
+from closegap_core import checkpoint, memory, preview
 from closegap_core.config import TrainConfig, canonical
 from closegap_core.data import Dataset
 from closegap_core.durable import file_digest
@@ -27,8 +27,13 @@ from closegap_core.run import Run
 from closegap_core.trained import read_trained, write_trained
 
 
+PREVIEW = "preview.json"
+"""Name of the preview in a trained model's folder."""
+
+
 class EpochMetrics(NamedTuple):
-    """One epoch: means over rows in nats. train is of the last iterate while learning, valid of fixed weights."""
+    """One epoch: means over rows in nats. train is of the last iterate while learning, valid of fixed weights;
+    kl_weight and the norms of the gradients of theta and phi are those of the last step."""
 
     epoch: int
     epochs: int
@@ -36,6 +41,8 @@ class EpochMetrics(NamedTuple):
     train: dict[str, float]
     valid: dict[str, Any]
     learning_rate: float
+    kl_weight: float
+    gradient_norm: dict[str, float]
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,11 +83,12 @@ def fit(
     stop: Callable[[], bool] = never,
     device: torch.device = CPU,
     decoder: Path | None = None,
+    shown: Path | None = None,
 ) -> Iterator[Progress | EpochMetrics | Note | Stopped]:
     """Train, from the newest whole checkpoint under `checkpoints` if there is one; rank 0 writes new ones there.
 
     `stop` is asked after every step by every rank, so it must be cheap. decoder: folder of a trained model whose theta
-    is kept as it is, so that only phi learns. Raises ConfigError (batch larger than the data, batch_norm of several
+    is kept as it is, so that only phi learns. shown: a file that gets a preview at each epoch's checkpoint. Raises ConfigError (batch larger than the data, batch_norm of several
     ranks, a GPU that is not there, a decoder of another generative model), CheckpointError (all damaged, or of another
     configuration, data or decoder), NumericalError (a gradient is not finite: the newest checkpoint is from before),
     OSError (disk full).
@@ -100,7 +108,7 @@ def fit(
         if (due := pace.due(run.step)) is not None:
             yield due
         if run.step % run.steps_per_epoch == 0:
-            yield _close_epoch(run, checkpoints, decoder)
+            yield _close_epoch(run, checkpoints, decoder, shown)
         if run.step < run.total and group.any(stop()):
             _save(run, checkpoints, decoder)
             yield Stopped(run.step)
@@ -129,15 +137,24 @@ def finish(
         "seconds": sum(entry["seconds"] for entry in run.history),
     }
     write_trained(folder, run.model, dataset, {"summary": summary, "history": run.history})
+    _show(run, kept["epoch"], folder / PREVIEW)
     return summary
 
 
-def _close_epoch(run: Run, checkpoints: Path, decoder: Path | None) -> EpochMetrics:
+def _close_epoch(run: Run, checkpoints: Path, decoder: Path | None, shown: Path | None) -> EpochMetrics:
     metrics = run.close_epoch()
     every = run.config.training.checkpoint_every
     if run.step == run.total or len(run.history) % every == 0:
         _save(run, checkpoints, decoder)
+        if shown is not None and run.group.rank == 0:
+            _show(run, len(run.history), shown)
     return EpochMetrics(**metrics)
+
+
+def _show(run: Run, epoch: int, path: Path) -> None:
+    """Write a preview of the weights as they are, those of `epoch`."""
+    step = epoch * run.steps_per_epoch
+    preview.write(path, preview.preview(run.model, run.valid, run.dataset.shape, epoch, step))
 
 
 def _identity(config: TrainConfig, dataset: Dataset, decoder: Path | None) -> dict[str, str]:

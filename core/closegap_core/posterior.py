@@ -12,6 +12,8 @@ from closegap_core.ops import Ops, Value
 LOG_TWO_PI = math.log(2.0 * math.pi)
 LOG_VAR_BOUND = 15.0
 """Log-variances of q are kept in [-15, 15], so that exp never overflows."""
+ACTIVE = 0.01
+"""Variance over rows of a dimension's posterior mean above which it is active (Burda et al. 2016)."""
 
 
 class Posterior(NamedTuple):

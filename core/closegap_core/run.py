@@ -21,7 +21,9 @@ from closegap_core.feed import Feed
 from closegap_core.group import Group
 from closegap_core.learner import Learner, Plan, Turn
 from closegap_core.model import Model
-from closegap_core.optimizer import moments, restore
+from closegap_core.optimizer import moments as adam_moments
+from closegap_core.optimizer import restore
+from closegap_core.posterior import ACTIVE
 from closegap_core.validation import Batch, Draws, batches, curve
 
 VALIDATION_BATCH = 250
@@ -107,6 +109,7 @@ class Run:
                 f"KL {kl}"
             )
         valid = self._validate()
+        kl_weight = curriculum.objective(self.config, (self.step - 1) / self.steps_per_epoch).kl_weight
         entry: dict[str, Any] = {
             "epoch": self.epoch,
             "epochs": self.config.training.epochs,
@@ -115,6 +118,8 @@ class Run:
             "valid": valid,
             "learning_rate": self.config.training.learning_rate
             * self.config.training.learning_rate_decay ** (self.epoch - 1),
+            "kl_weight": kl_weight,
+            "gradient_norm": self._gradient_norms(),
             "seconds": self._elapsed(),
         }
         self._opened, self._seconds = time.monotonic(), 0.0
@@ -124,6 +129,13 @@ class Run:
             theta, phi = self.model.theta.data.clone(), self.model.phi.data.clone()
             self.best = Best(len(self.history) - 1, bound, theta, phi)
         return entry
+
+    def _gradient_norms(self) -> dict[str, float]:
+        """Of the last step's gradient, a mean over its rows, where it is still there."""
+        names = [] if self.learner.frozen else ["theta"]
+        if not curriculum.online(self.config) and self.model.phi.grad.numel():
+            names.append("phi")
+        return {name: float(self.learner.flats[name].grad.double().norm()) for name in names}
 
     def _elapsed(self) -> float:
         return self._seconds + time.monotonic() - self._opened
@@ -138,10 +150,14 @@ class Run:
             (self.config.training.seed, seeds.VALIDATION),
         )
         sums = torch.zeros(iterations + 1, 3, dtype=torch.float64, device=self.model.device)
+        moments = torch.zeros(2, self.model.generative.latent, dtype=torch.float64, device=self.model.device)
         for i, batch in enumerate(batches(self.valid, VALIDATION_BATCH)):
             if i % self.group.size == self.group.rank:
-                sums += self._measure(batch, draws, iterations)
+                found, mean = self._measure(batch, draws, iterations)
+                sums += found
+                moments += torch.stack([mean.sum(0), mean.square().sum(0)])
         self.group.sum(sums)
+        self.group.sum(moments)
         means = sums / self.valid.shape[0]
         log_likelihood, kl, iwae = means[-1].tolist()
         by_iteration = (means[:, 0] - means[:, 1]).tolist()
@@ -154,19 +170,22 @@ class Run:
             "log_likelihood": log_likelihood,
             "kl": kl,
             "elbo_by_iteration": by_iteration,
+            "active_units": _active(moments, self.valid.shape[0]),
             **({"iwae": iwae} if self.config.training.objective == "iwae" else {}),
         }
 
-    def _measure(self, batch: Batch, draws: Draws, iterations: int) -> Tensor:
-        """Sums of log-likelihood and KL by iteration, and of the IWAE bound where it is what is learned, (T + 1, 3)."""
-        found = []
+    def _measure(self, batch: Batch, draws: Draws, iterations: int) -> tuple[Tensor, Tensor]:
+        """Sums of log-likelihood and KL by iteration, and of the IWAE bound where it is what is learned, (T + 1, 3);
+        and the last mean of q of each row, (B, Z)."""
+        found, mean = [], batch.x.new_zeros(0, dtype=torch.float64)
         for t, (q, bound) in enumerate(curve(self.model, batch, draws, draws, iterations)):
             iwae = torch.zeros_like(bound.kl)
             if t == iterations and self.config.training.objective == "iwae":
                 weights = self.model.log_weights(batch.x, q, draws.measure(batch, t))
                 iwae = torch.logsumexp(weights, 0) - math.log(draws.samples)
             found.append(torch.stack([part.double().sum() for part in (*bound, iwae)]))
-        return torch.stack(found)
+            mean = q.mean.double()
+        return torch.stack(found), mean
 
     def state(self) -> Checkpoint:
         """All of it. The open epoch's sums are added over ranks, so a run may go on with another number of them.
@@ -184,7 +203,7 @@ class Run:
             "sums": sums,
         }
         for name, optimizer in self.learner.optimizers.items():
-            tensors |= moments(optimizer, name)
+            tensors |= adam_moments(optimizer, name)
         tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
         state = {
             "step": self.step,
@@ -206,3 +225,9 @@ class Run:
         self.learner.sums.copy_(tensors["sums"] * (self.group.rank == 0))
         for name, optimizer in self.learner.optimizers.items():
             restore(optimizer, name, tensors)
+
+
+def _active(moments: Tensor, rows: int) -> int:
+    """Dimensions whose posterior mean varies over rows (Burda et al. 2016); moments: sums and sums of squares, (2, Z)."""
+    mean, square = moments / rows
+    return int((square - mean.square() > ACTIVE).sum())

@@ -20,11 +20,8 @@ from closegap_core.measure.stage import Found, Stage
 from closegap_core.measure.subject import Subject
 from closegap_core.measure.units import UNITS
 from closegap_core.ops import TORCH
-from closegap_core.posterior import Posterior
+from closegap_core.posterior import ACTIVE, Posterior
 from closegap_core.validation import Batch
-
-ACTIVE = 0.01
-"""Variance over rows of a dimension's posterior mean above which it is active (Burda et al. 2016)."""
 
 
 class Reached(NamedTuple):

@@ -25,6 +25,7 @@ class TrainRunner(Runner):
         spec = context.spec
         assert isinstance(spec, TrainSpec)
         task = train_task(context, spec.config, context.work / "checkpoints", context.stage())
+        task = {**task, "shown": str(context.work / "preview.json")}
         if spec.decoder is None:
             return task
         _, model = model_task(context, spec.decoder)
@@ -40,7 +41,8 @@ class TrainRunner(Runner):
         dataset = load(config.data, config.model.likelihood.kind, [Path(root) for root in task["roots"]])
         checkpoints, decoder = Path(task["checkpoints"]), Path(task["decoder"]) if "decoder" in task else None
         device = torch.device(task["device"])
-        for event in fit(config, dataset, checkpoints, group, channel.stopped, device, decoder):
+        shown = Path(task["shown"]) if "shown" in task else None
+        for event in fit(config, dataset, checkpoints, group, channel.stopped, device, decoder, shown):
             if isinstance(event, Stopped):
                 return None
             channel.put(event.to_dict())

@@ -27,10 +27,6 @@ from closegap_core.run import Run
 from closegap_core.trained import read_trained, write_trained
 
 
-PREVIEW = "preview.json"
-"""Name of the preview in a trained model's folder."""
-
-
 class EpochMetrics(NamedTuple):
     """One epoch: means over rows in nats. train is of the last iterate while learning, valid of fixed weights;
     kl_weight and the norms of the gradients of theta and phi are those of the last step."""
@@ -88,10 +84,10 @@ def fit(
     """Train, from the newest whole checkpoint under `checkpoints` if there is one; rank 0 writes new ones there.
 
     `stop` is asked after every step by every rank, so it must be cheap. decoder: folder of a trained model whose theta
-    is kept as it is, so that only phi learns. shown: a file that gets a preview at each epoch's checkpoint. Raises ConfigError (batch larger than the data, batch_norm of several
-    ranks, a GPU that is not there, a decoder of another generative model), CheckpointError (all damaged, or of another
-    configuration, data or decoder), NumericalError (a gradient is not finite: the newest checkpoint is from before),
-    OSError (disk full).
+    is kept as it is, so that only phi learns. shown: a file that gets a preview whenever an epoch leaves a checkpoint.
+    Raises ConfigError (batch larger than the data, batch_norm of several ranks, a GPU that is not there, a decoder of
+    another generative model), CheckpointError (all damaged, or of another configuration, data or decoder),
+    NumericalError (a gradient is not finite: the newest checkpoint is from before), OSError (disk full).
     """
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
@@ -137,7 +133,7 @@ def finish(
         "seconds": sum(entry["seconds"] for entry in run.history),
     }
     write_trained(folder, run.model, dataset, {"summary": summary, "history": run.history})
-    _show(run, kept["epoch"], folder / PREVIEW)
+    _show(run, kept["epoch"], folder / preview.PREVIEW)
     return summary
 
 

@@ -31,6 +31,8 @@ from closegap_core.posterior import ACTIVE
 from closegap_core.validation import Batch, Draws
 
 FORMAT = 1
+PREVIEW = "preview.json"
+"""Its name in a trained model's folder."""
 PICTURED, MEASURED = 8, 64
 """Rows that are shown, and over which dimensions are measured."""
 MOST_ITERATIONS = 8

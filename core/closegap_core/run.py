@@ -228,6 +228,6 @@ class Run:
 
 
 def _active(moments: Tensor, rows: int) -> int:
-    """Dimensions whose posterior mean varies over rows (Burda et al. 2016); moments: sums and sums of squares, (2, Z)."""
+    """Dimensions whose posterior mean varies over rows; moments: its sums and sums of squares, (2, Z)."""
     mean, square = moments / rows
     return int((square - mean.square() > ACTIVE).sum())

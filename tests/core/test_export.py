@@ -409,7 +409,7 @@ def test_the_bundle_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
     digests = [bundle.write(out, "model", {"parent": "x"}) for out in (first, second)]
     assert digests[0] == digests[1]
     assert set(open_bundle(first).files) == {
-        *("config.json", "weights.safetensors", "metrics.json", "parity.json", "encoder.onnx")
+        *("config.json", "weights.safetensors", "metrics.json", "parity.json", "quality.json", "encoder.onnx")
     }
     source = tmp_path / "a" / "trained"
     for name in ("config.json", "weights.safetensors", "metrics.json"):

@@ -12,7 +12,7 @@ import torch
 
 from closegap_core import preview
 from closegap_core.data import Dataset
-from closegap_core.fit import PREVIEW, finish, fit
+from closegap_core.fit import finish, fit
 from closegap_core.group import SINGLE
 from closegap_core.model import Model
 from closegap_core.validation import Draws, batches, curve
@@ -41,7 +41,7 @@ def test_it_says_what_inference_does(dataset: Dataset, tmp_path: Path) -> None:
     assert (found["epoch"], found["rows"], found["shape"]) == (2, 8, [12])
     assert found["iterations"] == [0, 1, 2]
     finish(config("iterative", epochs=2, keep="last"), dataset, tmp_path / "c", _made(tmp_path / "m"))
-    sealed = json.loads((tmp_path / "m" / PREVIEW).read_bytes())
+    sealed = json.loads((tmp_path / "m" / preview.PREVIEW).read_bytes())
     assert sealed == found  # the last weights are those that are kept
     model = Model.load(config("iterative"), 12, tmp_path / "m" / "weights.safetensors")
     levels = np.frombuffer(base64.b64decode(found["originals"]), np.uint8).reshape(8, 12)
@@ -69,9 +69,7 @@ def _made(folder: Path) -> Path:
 
 def test_epochs_say_weight_gradient_and_active_units(dataset: Dataset, tmp_path: Path) -> None:
     settings = config("iterative", epochs=3, kl_warmup=1.5)
-    epochs = [
-        e.to_dict() for e in fit(settings, dataset, tmp_path, SINGLE) if e.to_dict()["type"] == "epoch"
-    ]
+    epochs = [e.to_dict() for e in fit(settings, dataset, tmp_path, SINGLE) if e.to_dict()["type"] == "epoch"]
     steps = epochs[0]["step"]
     assert [e["kl_weight"] for e in epochs] == pytest.approx([(steps - 1) / steps / 1.5, 1.0, 1.0])
     assert all(set(e["gradient_norm"]) == {"theta", "phi"} for e in epochs)
@@ -80,7 +78,9 @@ def test_epochs_say_weight_gradient_and_active_units(dataset: Dataset, tmp_path:
     [last] = [e for e in fit(config("svi", epochs=1), dataset, tmp_path / "svi") if "valid" in e.to_dict()]
     assert set(last.to_dict()["gradient_norm"]) == {"theta"}  # it has no encoder
     [last] = [e for e in fit(config("online", epochs=1), dataset, tmp_path / "on") if "valid" in e.to_dict()]
-    assert set(last.to_dict()["gradient_norm"]) == {"theta"}  # each iteration's gradient is gone after its step
+    assert set(last.to_dict()["gradient_norm"]) == {
+        "theta"
+    }  # each iteration's gradient is gone after its step
 
 
 def test_iterations_that_are_shown() -> None:

@@ -27,7 +27,7 @@ from closegap_workers.ray_channel import Remote
 from closegap_workers.ray_cluster import joined
 from closegap_workers.runners import runner
 from closegap_workers.runners.runner import Context, Task
-from closegap_workers.trials import OVER, Trial, folder_of
+from closegap_workers.trials import OVER, Trial, folder_of, note
 
 RESTARTS = 2
 """How often Ray starts a trial again after its process died."""
@@ -141,6 +141,7 @@ class TrialChannel(Channel):
     def put(self, event: Event) -> None:
         if event["type"] == "epoch":
             value = float(event["valid"]["elbo"])
+            note(self._folder, event["epoch"], value)
             self.say(epoch=event["epoch"], value=value)
             tune.report({"epoch": event["epoch"], "elbo": value})
 

@@ -4,5 +4,14 @@ from __future__ import annotations
 
 from closegap_core.encode.dataset import EncodingSummary, encode_dataset
 from closegap_core.encode.encoder import Encoder, EncoderInfo, Encoding
+from closegap_core.encode.quality import Quality, Validation
 
-__all__ = ["Encoder", "EncoderInfo", "Encoding", "EncodingSummary", "encode_dataset"]
+__all__ = [
+    "Encoder",
+    "EncoderInfo",
+    "Encoding",
+    "EncodingSummary",
+    "Quality",
+    "Validation",
+    "encode_dataset",
+]

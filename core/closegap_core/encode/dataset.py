@@ -18,12 +18,15 @@ from closegap_core.data import Counts, Rows
 from closegap_core.data.draw import fixed
 from closegap_core.durable import file_digest, write_bytes
 from closegap_core.encode.encoder import Encoder, EncoderInfo, check_rows
+from closegap_core.encode.quality import Validation
 from closegap_core.encode.store import Columns, EncodingStore, table
 from closegap_core.errors import EncodeError
 from closegap_core.progress import Pace, Progress
 
 FORMAT = 1
 BINS = 40
+LOW = 0.01
+"""Of the validation rows' ELBO: rows that are further down are unlike the data."""
 
 
 class EncodingSummary(NamedTuple):
@@ -51,11 +54,13 @@ def encode_dataset(
     folder: Path,
     config: EncodeConfig,
     identity: dict[str, Any],
+    validation: Validation | None = None,
 ) -> Iterator[Progress | EncodingSummary]:
     """Encode rows (N, X) float32, or Counts, with ids (N,) int64 into `folder`; yields progress, last the summary.
 
     identity: what must be equal when work is taken up again; its `model` is written beside each row. Where the model
     was trained on draws (x ~ Bernoulli(row), dequantised bytes), so are rows encoded, by `config.seed` and position.
+    validation: what the rows' ELBO is set beside in the summary.
     Raises EncodeError: rows that do not fit, another encoding in `folder`, rows lost; StorageError: a full disk.
     """
     encoder = Encoder(encoder_path, config.threads)
@@ -81,7 +86,7 @@ def encode_dataset(
         if (due := pace.due(done)) is not None:
             yield due
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    metrics = _metrics(store.finish(ids), encoder.info)
+    metrics = _metrics(store.finish(ids), encoder.info, validation)
     write_bytes(folder / "metrics.json", (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
     new = done - resumed
     yield EncodingSummary(metrics, new / wall if new else None, new / cpu if new else None)
@@ -105,13 +110,14 @@ def _identity(
     }
 
 
-def _metrics(columns: Columns, info: EncoderInfo) -> dict[str, Any]:
+def _metrics(columns: Columns, info: EncoderInfo, validation: Validation | None) -> dict[str, Any]:
     """Equal for equal encodings: no times, no rates. elbo in nats, over rows."""
     elbo = columns.elbo.astype(np.float64)
     if not np.isfinite(elbo).all():
         row = int(columns.row[~np.isfinite(elbo)][0])
         raise EncodeError(f"the ELBO of row {row} is not finite; its posterior is of no use")
-    counts, edges = np.histogram(elbo, BINS)
+    beside = elbo if validation is None else np.concatenate([elbo, np.asarray(validation.elbo)])
+    counts, edges = np.histogram(elbo, np.histogram_bin_edges(beside, BINS))
     spread = float(elbo.std(ddof=1) / math.sqrt(len(elbo))) if len(elbo) > 1 else 0.0
     return {
         "rows": len(elbo),
@@ -121,4 +127,20 @@ def _metrics(columns: Columns, info: EncoderInfo) -> dict[str, Any]:
         "elbo_standard_error": spread,
         "elbo_quantiles": {str(p): float(np.quantile(elbo, p / 100)) for p in (0, 5, 25, 50, 75, 95, 100)},
         "elbo_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+        **({} if validation is None else {"validation": _against(elbo, edges, validation)}),
+    }
+
+
+def _against(elbo: np.ndarray, edges: np.ndarray, validation: Validation) -> dict[str, Any]:
+    """Validation rows in the same bins, and how many encoded rows are explained worse than nearly all of those."""
+    known = np.asarray(validation.elbo)
+    lowest = float(np.quantile(known, LOW))
+    return {
+        "rows": len(known),
+        "iterations": validation.iterations,
+        "elbo": float(known.mean()),
+        "counts": np.histogram(known, edges)[0].tolist(),
+        "low_quantile": LOW,
+        "low_elbo": lowest,
+        "below": float((elbo < lowest).mean()),
     }

@@ -21,11 +21,13 @@ from closegap_core.data import Dataset
 from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
 from closegap_core.encode.encoder import FORMAT, PREFIX
+from closegap_core.encode.quality import Quality, quality
 from closegap_core.errors import ExportError, ParityError
 from closegap_core.export.encoder import build
 from closegap_core.export.gate import BATCH_SIZES, ELBO_LIMIT, MEDIAN_LIMIT, ROUNDING, STEP_LIMIT, Gate
 from closegap_core.export.recorded import MOST_STEP_DRAWS, FixedNoise, Recorded, fixed_noise, recorded
 from closegap_core.model import Model
+from closegap_core.preview import PREVIEW
 from closegap_core.progress import Progress
 from closegap_core.trained import Trained, read_trained
 
@@ -35,8 +37,11 @@ LARGEST = 2**31 - 2**20
 """Bytes of weights that fit into one protobuf."""
 
 
-def export(bundle: Path, config: ExportConfig, dataset: Dataset, folder: Path) -> Iterator[Progress]:
-    """Write into the staged `folder` the model of `bundle` with its encoder.onnx and parity.json; unsealed.
+def export(
+    bundle: Path, config: ExportConfig, dataset: Dataset, folder: Path
+) -> Iterator[Progress | Quality]:
+    """Write into the staged `folder` the model of `bundle` with its encoder.onnx, parity.json, and what the file gives
+    at which price, quality.json; unsealed.
 
     The gate compares file and model on validation rows of `dataset`; `folder` gets nothing unless all checks pass.
     Raises ExportError: no encoder, a second refiner, too large, rows of another width; ParityError: a file that differs
@@ -63,10 +68,15 @@ def export(bundle: Path, config: ExportConfig, dataset: Dataset, folder: Path) -
     model.metadata_props.add(key=f"{PREFIX}parity", value=_json(parity))
     for name in INHERITED:
         shutil.copyfile(bundle / name, folder / name)
+    if (bundle / PREVIEW).exists():
+        shutil.copyfile(bundle / PREVIEW, folder / PREVIEW)
+    measured = quality(gate.encoder, rows)
+    measured.write(folder)
     write_bytes(
         folder / PARITY, (json.dumps(parity, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
     )
     write_bytes(folder / ENCODER, model.SerializeToString())
+    yield measured
 
 
 def _held_out(trained: Trained, dataset: Dataset, config: ExportConfig) -> np.ndarray:

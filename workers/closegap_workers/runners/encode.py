@@ -12,7 +12,7 @@ import numpy as np
 from closegap.kinds import EncodeSpec, RowsConfig
 from closegap_core.config import EncodeConfig
 from closegap_core.data import Rows, load, load_rows
-from closegap_core.encode import EncodingSummary, encode_dataset
+from closegap_core.encode import EncodingSummary, Validation, encode_dataset
 from closegap_core.group import Group
 from closegap_workers.channel import Channel
 from closegap_workers.runners.runner import (
@@ -47,7 +47,9 @@ class EncodeRunner(Runner):
     def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
         rows, ids, digest = _rows(task)
         config, identity = EncodeConfig.model_validate(task["encode"]), {"model": task["digest"]}
-        for event in encode_dataset(Path(task["encoder"]), rows, ids, Path(task["folder"]), config, identity):
+        encoder, folder = Path(task["encoder"]), Path(task["folder"])
+        validation = Validation.read(encoder.parent)
+        for event in encode_dataset(encoder, rows, ids, folder, config, identity, validation):
             channel.put(event.to_dict())
             if isinstance(event, EncodingSummary):
                 return {"rows": len(rows), "data_digest": digest}

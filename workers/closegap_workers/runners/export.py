@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 from closegap.kinds import ExportSpec
 from closegap_core.config import ExportConfig
 from closegap_core.data import load
+from closegap_core.encode import Quality
 from closegap_core.errors import ParityError
 from closegap_workers.channel import Channel
 from closegap_workers.runners.runner import (
@@ -41,19 +42,23 @@ class ExportRunner(Runner):
         from closegap_core.export.export import export
 
         model, roots = Path(task["model"]), [Path(root) for root in task["roots"]]
-        config = trained_config(model)
-        dataset = load(config.data, config.model.likelihood.kind, roots)
-        settings, folder = ExportConfig.model_validate(task["export"]), Path(task["folder"])
+        trained = trained_config(model)
+        dataset = load(trained.data, trained.model.likelihood.kind, roots)
+        config, folder = ExportConfig.model_validate(task["export"]), Path(task["folder"])
         try:
-            for event in export(model, settings, dataset, folder):
+            for event in export(model, config, dataset, folder):
                 channel.put(event.to_dict())
+                if isinstance(event, Quality):
+                    rates = {str(count): rate for count, rate in event.rates.items()}
+                    return {"data_digest": dataset.digest, "rates": rates}
                 if channel.stopped():
                     return None
         except ParityError:
             channel.put({"type": "parity", "passed": False})  # which the queue counts
             raise
-        return {"data_digest": dataset.digest}
+        raise RuntimeError("an export ended without its quality")
 
     def result(self, context: Context, task: Task, answer: Task) -> Result:
         lineage = context.model_lineage(parent=task["digest"], data_digest=answer["data_digest"])
-        return Result({"model": Product(Path(task["folder"]), "model", lineage)})
+        product = Product(Path(task["folder"]), "model", lineage)
+        return Result({"model": product}, {"rows_per_second": answer["rates"]})

@@ -17,7 +17,7 @@ from closegap_workers.outcome import RequestError, WorkError
 from closegap_workers.points import points
 from closegap_workers.runners.runner import Context, Product, Result, Runner, Task
 from closegap_workers.runners.train import train_task
-from closegap_workers.trials import Trial, folder_of
+from closegap_workers.trials import Trial, curve, folder_of
 
 
 @final
@@ -59,7 +59,10 @@ class SweepRunner(Runner):
         table, model = context.stage(), context.stage()
         _write(table / "trials.json", [trial.to_dict() for trial in trials])
         _write(table / "best.json", summary)
-        shutil.copytree(folder_of(Path(task["folder"]), best.id) / "model", model, dirs_exist_ok=True)
+        folder = Path(task["folder"])
+        curves = [curve(folder_of(folder, trial.id)) for trial in trials]
+        write_bytes(table / "curves.json", (json.dumps(curves, separators=(",", ":")) + "\n").encode())
+        shutil.copytree(folder_of(folder, best.id) / "model", model, dirs_exist_ok=True)
         data = json.loads((model / "config.json").read_text())["data_digest"]
         products = {
             "sweep": Product(table, "sweep", context.lineage(data_digest=data)),

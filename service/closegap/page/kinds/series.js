@@ -1,0 +1,75 @@
+// The numbers of a job as curves: what there is, and then each event as it comes.
+import { useGet } from "../api.js";
+import { useEffect, useMemo, useReducer, useRef } from "../dom.js";
+
+const POINTS = 1500;
+
+/** {got, of, last}: `of(name)` is [[x, y], …], `last(name)` the last y. Events of type `event` are added to it. */
+export function useSeries(job, live, event = "epoch", x = "epoch") {
+  const got = useGet(`/v1/jobs/${job.id}/metrics`, { params: { points: POINTS }, every: live || job.finished ? 0 : 5 });
+  const heard = useHeard(live, event);
+  const curves = useMemo(() => {
+    const found = new Map();
+    for (const one of got.data?.series ?? []) if (one.event === event) found.set(one.name, one.points);
+    const added = new Set();
+    for (const data of heard) {
+      for (const [name, value] of numbers(data)) {
+        if (name === x || data[x] <= (found.get(name)?.at(-1)[0] ?? -Infinity)) continue;
+        if (!added.has(name)) found.set(name, [...(found.get(name) ?? [])]);
+        added.add(name);
+        found.get(name).push([data[x], value]);
+      }
+    }
+    return found;
+  }, [got.data, heard, event, x]);
+  const of = (name) => curves.get(name) ?? [];
+  return { got, curves, of, last: (name) => of(name).findLast(([, y]) => y !== null)?.[1] };
+}
+
+/** The data of events of one type since the component was there; drawn again four times a second at most. */
+export function useHeard(live, type) {
+  const kept = useRef([]);
+  const [, redraw] = useReducer((n) => n + 1, 0);
+  useEffect(() => {
+    kept.current = [];
+    if (!live) return undefined;
+    let timer = 0;
+    const stop = live.on("metric", (event) => {
+      if (event.type !== type) return;
+      kept.current.push(event.data);
+      timer ||= setTimeout(() => {
+        timer = 0;
+        kept.current = [...kept.current];
+        redraw();
+      }, 250);
+    });
+    return () => {
+      clearTimeout(timer);
+      stop();
+    };
+  }, [live, type]);
+  return kept.current;
+}
+
+function numbers(value, prefix = "") {
+  return Object.entries(value).flatMap(([name, item]) => {
+    const path = prefix ? `${prefix}.${name}` : name;
+    if (item === null || typeof item === "number") return [[path, item]];
+    return item && typeof item === "object" && !Array.isArray(item) ? numbers(item, path) : [];
+  });
+}
+
+/** Asked for again when `turn` changes, a second after it did at the soonest; otherwise as `useGet`. */
+export function useFollowed(path, turn, options) {
+  const got = useGet(path, options);
+  const first = useRef(turn);
+  useEffect(() => {
+    if (path === null || turn === first.current) return undefined;
+    const timer = setTimeout(() => {
+      first.current = turn;
+      got.reload();
+    }, 700);
+    return () => clearTimeout(timer);
+  }, [path, turn]);
+  return got;
+}

@@ -16,7 +16,7 @@ import onnxruntime
 import torch
 
 from closegap_core.bundle import open_bundle
-from closegap_core.config import ExportConfig
+from closegap_core.config import ExportConfig, TrainConfig
 from closegap_core.data import Dataset
 from closegap_core.data.draw import draw_of, fixed
 from closegap_core.durable import write_bytes
@@ -70,13 +70,19 @@ def export(
         shutil.copyfile(bundle / name, folder / name)
     if (bundle / PREVIEW).exists():
         shutil.copyfile(bundle / PREVIEW, folder / PREVIEW)
-    measured = quality(gate.encoder, rows)
+    measured = quality(gate.encoder, rows, first=int(_starts_at_the_prior(trained.config, config)))
     measured.write(folder)
     write_bytes(
         folder / PARITY, (json.dumps(parity, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
     )
     write_bytes(folder / ENCODER, model.SerializeToString())
     yield measured
+
+
+def _starts_at_the_prior(train: TrainConfig, config: ExportConfig) -> bool:
+    """Whether the file's iteration 0 knows nothing of x."""
+    own = train.inference.method == "iterative" and train.inference.start is None
+    return own and config.refine is None
 
 
 def _held_out(trained: Trained, dataset: Dataset, config: ExportConfig) -> np.ndarray:

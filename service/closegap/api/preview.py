@@ -21,7 +21,7 @@ from closegap_core.bundle import Bundle
 from closegap_core.errors import BundleError
 
 FILE, ARRAYS = "preview.json", "arrays.npz"
-PICTURED = 10
+PICTURED = 8
 router = APIRouter(tags=["metrics"])
 
 

@@ -74,7 +74,7 @@ export function Columns({ title, unit, note, values, names, pale, line, height =
     <div class="legend"><span class="faint number legend-at">${at === null ? "" : `${names[at]}: ${measured(values[at])}`}</span></div>
     <div class="plot" ref=${place} tabindex="0" role="img" onKeyDown=${press} aria-label=${`${title} of ${values.length} dimensions, highest first. Arrow keys read values out.`}>
       ${width > 0 && html`<svg width=${width} height=${height} onPointerMove=${move} onPointerLeave=${() => setAt(null)} aria-hidden="true">
-        ${ticks(0, highest, 3).map((value) => html`<g key=${value} class="grid"><path d=${`M${left} ${up(value)}H${width - 8}`} />
+        ${ticks(0, highest, 4).map((value) => html`<g key=${value} class="grid"><path d=${`M${left} ${up(value)}H${width - 8}`} />
           <text x=${left - 6} y=${up(value)} dy="0.34em" text-anchor="end">${label(value)}</text></g>`)}
         <path class="fill-0" d=${paths[0]} /><path class="fill-0 pale" d=${paths[1]} />
         ${at !== null && html`<rect class="over" x=${across(at)} width=${across(at + 1) - across(at)} y="10" height=${height - foot - 10} />`}

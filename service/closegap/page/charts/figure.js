@@ -9,10 +9,10 @@ const text = (value) => (typeof value === "number" ? (Number.isInteger(value) ? 
 /**
  * `table`: () => {head: [names], rows: [[values]]}, asked for only when it is opened. `extra` stands beside the title.
  */
-export function Figure({ title, unit, note, table, extra, wide = false, children }) {
+export function Figure({ title, unit, note, table, extra, wide = false, tall = false, children }) {
   const [open, setOpen] = useState(false);
   const name = useId();
-  return html`<figure class=${`chart-figure ${wide ? "wide" : ""}`} aria-labelledby=${name} data-chart=${title}>
+  return html`<figure class=${`chart-figure ${wide ? "wide" : ""} ${tall ? "tall" : ""}`} aria-labelledby=${name} data-chart=${title}>
     <figcaption><h3 id=${name}>${title}${unit && html` <span class="unit">${unit}</span>`}</h3>
       <span class="chart-extra">${extra}${table && html`<button type="button" class="quiet faint" aria-expanded=${open}
         onClick=${() => setOpen(!open)}>${open ? "Hide data" : "Show data"}</button>`}</span></figcaption>

@@ -6,20 +6,22 @@ import { Figure, Key } from "./figure.js";
 import { extent, label, settled } from "./scale.js";
 import { measured } from "../components/number.js";
 
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000];
 const FONT = '11.5px -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif';
 
 /**
  * `curves`: [{name, points: [[x, y]], number (of its colour), dash, width, axis: "right", band: [[x, low, high]]}].
- * `x`: {name, whole}. `marks`: [{x, name}] are named lines. `full` draws the steep beginning, too, from the start.
+ * `x`: {name, whole}. `marks`: [{x, name}] are named lines. The frame leaves a steep beginning out, unless `full`:
+ * `settle` says of which curves (their names) and how many points of each; `range` is a frame of its own.
  */
-export function Lines({ title, unit, note, curves, x, marks = [], height = 240, right, wide, full: whole = false, range, log = false }) {
+export function Lines({ title, unit, note, curves, x, marks = [], height = 240, right, wide, full: whole = false, settle, range, log = false, whole: units = false }) {
   const [full, setFull] = useState(whole);
   const [hidden, setHidden] = useState(() => new Set());
   const [at, setAt] = useState(null);
   const shown = curves.filter((curve) => curve.points.length);
   const cut = useMemo(
-    () => (log || range ? null : settled(shown.filter((one) => one.axis !== "right" && !hidden.has(one.name)).map((one) => one.points.map((point) => point[1])))),
-    [curves, hidden, log, range],
+    () => (log || range ? null : settled(shown.filter((one) => one.axis !== "right" && !hidden.has(one.name)).map((one) => ({ ys: one.points.map((point) => point[1]), judged: settle?.of ? settle.of.includes(one.name) : true })), settle?.skip)),
+    [curves, hidden, log],
   );
   const data = useMemo(() => aligned(shown), [curves]);
   const turn = (name) => {
@@ -37,14 +39,14 @@ export function Lines({ title, unit, note, curves, x, marks = [], height = 240, 
       table=${() => ({ head: [x.name, ...shown.map((one) => one.name)], rows: data[0].map((value, i) => [value, ...shown.map((_, n) => data[n + 1][i])]) })}>
     <div class="legend">${shown.map((curve, i) => html`<${Key} key=${curve.name} number=${curve.number ?? i} dash=${dashes(curve.dash)}
         name=${curve.name} value=${read(i)} off=${hidden.has(curve.name)} onClick=${shown.length > 1 ? () => turn(curve.name) : null} />`)}
-      <span class="faint number legend-at">${data[0].length ? `${x.name} ${label(data[0][index] ?? 0)}` : ""}</span></div>
-    <${Canvas} ...${{ title, curves: shown, data, x, marks, height, right, log, setAt, hidden }} range=${range ?? (cut && !full ? cut : null)} />
+      </div>
+    <${Canvas} ...${{ title, curves: shown, data, x, marks, height, right, log, setAt, hidden, units }} at=${at === null ? null : `${x.name} ${label(data[0][index] ?? 0)}`} range=${range ?? (cut && !full ? cut : null)} />
   <//>`;
 }
 
 const dashes = (dash) => (dash ? dash.join(" ") : null);
 
-function Canvas({ title, curves, data, x, marks, height, right, log, range, setAt, hidden }) {
+function Canvas({ title, curves, data, x, marks, height, right, log, range, setAt, hidden, units, at }) {
   const place = useRef(null);
   const chart = useRef(null);
   const now = useRef({});
@@ -53,7 +55,7 @@ function Canvas({ title, curves, data, x, marks, height, right, log, range, setA
 
   useEffect(() => {
     const box = place.current;
-    const plot = new uPlot(options(title, now, x, right, log, height, box.clientWidth, setAt), data, box);
+    const plot = new uPlot(options({ now, x, right, log, height, width: box.clientWidth, setAt, units }), data, box);
     chart.current = plot;
     const sized = new ResizeObserver(() => box.clientWidth && box.clientWidth !== plot.width && plot.setSize({ width: box.clientWidth, height }));
     sized.observe(box);
@@ -94,7 +96,8 @@ function Canvas({ title, curves, data, x, marks, height, right, log, range, setA
   };
   const last = curves.map((one) => `${one.name} ${measured(one.points.at(-1)?.[1], 5)}`).join(", ");
   return html`<div class="plot" ref=${place} tabindex="0" role="img" onKeyDown=${step}
-    aria-label=${`${title} by ${x.name}; at the end ${last}. Arrow keys read values out.`} />`;
+    aria-label=${`${title} by ${x.name}; at the end ${last}. Arrow keys read values out.`}>
+    ${at && html`<span class="plot-at faint number">${at}</span>`}</div>`;
 }
 
 const zoomed = (plot) => {
@@ -102,7 +105,7 @@ const zoomed = (plot) => {
   return xs.length > 1 && (plot.scales.x.min > xs[0] || plot.scales.x.max < xs.at(-1)) && plot.zoomedByHand === true;
 };
 
-function options(title, now, x, right, log, height, width, setAt) {
+function options({ now, x, right, log, height, width, setAt, units }) {
   const axis = { stroke: () => token("--axis"), font: FONT, grid: { stroke: () => token("--grid"), width: 1 }, ticks: { show: false } };
   const named = (plot, values, number, space, step) => values.map((value) => (value === null ? "" : label(value, log ? 0 : step)));
   const first = now.current.curves;
@@ -111,14 +114,14 @@ function options(title, now, x, right, log, height, width, setAt) {
     cursor: { y: false, points: { size: 7 }, drag: { x: true, y: false }, dataIdx: nearest, sync: x.sync ? { key: x.sync } : undefined },
     scales: {
       x: { time: false, range: (plot, low, high) => (low === high ? [low - 0.5, high + 0.5] : [low, high]) },
-      y: { distr: log ? 3 : 1, range: (plot, low, high) => (log ? uPlot.rangeLog(low, high, 10, false) : framed(now.current.range, low, high)) },
+      y: { distr: log ? 3 : 1, range: (plot, low, high) => now.current.range ?? (log ? uPlot.rangeLog(low, high, 10, false) : framed(low, high)) },
       right: { range: () => right?.range ?? [0, 1] },
     },
     axes: [
       { ...axis, label: x.name, labelFont: FONT, labelSize: 18, labelGap: 0, size: 28, gap: 4, values: named,
-        incrs: x.whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000] : undefined },
-      { ...axis, size: measure, gap: 6, values: named },
-      { ...axis, scale: "right", side: 1, show: Boolean(right), grid: { show: false }, size: 56, gap: 6, label: right?.name, labelFont: FONT, labelSize: 18, values: named },
+        incrs: x.whole ? WHOLE : undefined },
+      { ...axis, size: measure, gap: 6, values: named, incrs: units ? WHOLE : undefined },
+      { ...axis, scale: "right", side: 1, show: Boolean(right), grid: { show: false }, size: 56, gap: 6, label: right?.name, labelFont: FONT, labelSize: 18, labelGap: 0, values: named },
     ],
     series: [{}, ...first.map((curve, i) => ({
       label: curve.name, scale: curve.axis === "right" ? "right" : "y", spanGaps: true, dash: curve.dash,
@@ -136,14 +139,13 @@ function options(title, now, x, right, log, height, width, setAt) {
   };
 }
 
-const framed = (range, low, high) => {
-  if (range) return range;
+const framed = (low, high) => {
   if (low === null) return [0, 1];
   const [a, b] = extent([low, high]);
   return [a - (b - a) * 0.06, b + (b - a) * 0.06];
 };
 
-const labelWidth = (curves) => (curves.length > 1 && curves.length < 6 ? Math.min(110, 12 + 6.1 * Math.max(...curves.map((one) => (one.short ?? one.name).length))) : 14);
+const labelWidth = (curves) => (curves.length > 1 && curves.length < 6 ? Math.min(150, 12 + 6.1 * Math.max(...curves.map((one) => (one.short ?? one.name).length))) : 14);
 
 function measure(plot, values, axis, cycle) {
   if (cycle > 1) return plot.axes[axis]._size;
@@ -192,13 +194,14 @@ function drawLabels(plot, curves) {
   const gap = 13 * devicePixelRatio;
   const ends = curves
     .map((curve, i) => ({ curve, i, y: curve.points.findLast(([x, y]) => y !== null && x <= plot.scales.x.max)?.[1] }))
-    .filter(({ curve, i, y }) => plot.series[i + 1].show && curve.axis !== "right" && Number.isFinite(y))
+    .filter(({ curve, i, y }) => plot.series[i + 1]?.show && curve.axis !== "right" && Number.isFinite(y))
     .map((end) => ({ ...end, top: Math.min(Math.max(plot.valToPos(end.y, "y", true), bbox.top + 5), bbox.top + bbox.height - 5) }))
     .sort((a, b) => a.top - b.top);
   for (let i = 1; i < ends.length; i++) ends[i].top = Math.max(ends[i].top, ends[i - 1].top + gap);
   const over = ends.length ? ends.at(-1).top - (bbox.top + bbox.height) : 0;
   ctx.save();
   ctx.font = scaled();
+  ctx.textAlign = "left";
   ctx.textBaseline = "middle";
   for (const { curve, i, top } of ends) {
     ctx.fillStyle = colour(curve.number ?? i);

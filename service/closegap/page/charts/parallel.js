@@ -8,7 +8,7 @@ import { measured } from "../components/number.js";
 
 const TOP = 40;
 const FOOT = 14;
-const SIDE = 70;
+const LONGEST = 22;
 
 /** `axes`: [{name, values: one a line, number or text, log}], the last is `value`, by which lines are coloured. */
 export function Parallel({ title, unit, note, axes, ids, height = 300, chosen, choose, wide, highlight }) {
@@ -18,7 +18,8 @@ export function Parallel({ title, unit, note, axes, ids, height = 300, chosen, c
   const [over, setOver] = useState(null);
   const theme = useTheme();
   const scales = useMemo(() => axes.map((axis) => scaleOf(axis, height)), [axes, height]);
-  const across = linear([0, Math.max(axes.length - 1, 1)], [SIDE, Math.max(width - SIDE, SIDE + 1)]);
+  const [left, right] = [scales[0], scales.at(-1)].map((scale) => 14 + 6.4 * Math.max(4, ...scale.ticks.map((tick) => tick.said.length)));
+  const across = linear([0, Math.max(axes.length - 1, 1)], [left, Math.max(width - right, left + 1)]);
   const inside = useMemo(() => ids.map((_, i) => axes.every((axis, n) => !kept[n] || within(scales[n](axis.values[i]), kept[n]))), [ids, axes, kept, scales]);
   const shares = useMemo(() => goodness(axes.at(-1).values), [axes]);
   const at = over ?? (highlight === null || highlight === undefined ? -1 : ids.indexOf(highlight));
@@ -59,7 +60,7 @@ export function Parallel({ title, unit, note, axes, ids, height = 300, chosen, c
       <canvas ref=${canvas} onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerLeave=${() => drag.current || setOver(null)} />
       ${width > 0 && html`<svg class="over-plot" width=${width} height=${height} aria-hidden="true">${axes.map((axis, i) => html`<g key=${axis.name} class="parallel-axis">
         <path d=${`M${across(i)} ${TOP}V${height - FOOT}`} />
-        <text class="axis-name" x=${across(i)} y="14" text-anchor=${i === 0 ? "start" : i === axes.length - 1 ? "end" : "middle"} dx=${i === 0 ? -SIDE : i === axes.length - 1 ? SIDE : 0}>${short(axis.name)}</text>
+        <text class="axis-name" x=${across(i)} y="14" text-anchor=${i === 0 ? "start" : i === axes.length - 1 ? "end" : "middle"} dx=${i === 0 ? -left : i === axes.length - 1 ? right : 0}>${short(axis.name)}</text>
         ${scales[i].ticks.map(({ said: word, y }) => html`<text key=${word} class="tick halo" x=${across(i) + (i === axes.length - 1 ? 7 : -7)} y=${y} dy="0.34em" text-anchor=${i === axes.length - 1 ? "start" : "end"}>${word}</text>`)}
         ${kept[i] && html`<rect class="kept" x=${across(i) - 7} width="14" y=${kept[i][0]} height=${kept[i][1] - kept[i][0]} />`}</g>`)}</svg>`}
     </div><//>`;
@@ -79,7 +80,7 @@ function scaleOf(axis, height) {
     const scale = linear([0, Math.max(words.length - 1, 1)], span);
     const place = (value) => (value === null || value === undefined ? null : scale(words.length === 1 ? 0.5 : words.indexOf(String(value))));
     const every = Math.ceil(words.length / 12);
-    return Object.assign(place, { ticks: words.filter((_, i) => i % every === 0).map((word) => ({ said: word.length > 14 ? `${word.slice(0, 13)}…` : word, y: place(word) })) });
+    return Object.assign(place, { ticks: words.filter((_, i) => i % every === 0).map((word) => ({ said: word.length > LONGEST ? `${word.slice(0, LONGEST - 1)}…` : word, y: place(word) })) });
   }
   const [low, high] = extent(known);
   const log = axis.log && low > 0;

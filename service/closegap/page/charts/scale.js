@@ -35,11 +35,16 @@ export function extent(values) {
   return low === high ? [low - (Math.abs(low) || 1) * 0.05, high + (Math.abs(high) || 1) * 0.05] : [low, high];
 }
 
-/** Where most of a curve lies: [lowest, highest] without the steep beginning; null where that hides next to nothing. */
-export function settled(curves) {
-  const all = extent(curves.flat());
-  const later = extent(curves.flatMap((ys) => ys.slice(Math.floor(ys.length * 0.08))));
-  const [low, high] = [later[0] - (later[1] - later[0]) * 0.06, later[1] + (later[1] - later[0]) * 0.06];
+/**
+ * Where curves settle: [lowest, highest] without their first points (`skip` of each, else a twelfth); null where that
+ * hides next to nothing. `curves`: [{ys, judged}]; those that are not judged are drawn as far as the others reach.
+ */
+export function settled(curves, skip) {
+  const known = curves.filter((curve) => curve.judged && curve.ys.length > 2);
+  if (!known.length) return null;
+  const all = extent(curves.flatMap((curve) => curve.ys));
+  const [a, b] = extent(known.flatMap(({ ys }) => ys.slice(skip ?? Math.floor(ys.length / 12))));
+  const [low, high] = [a - (b - a) * 0.08, b + (b - a) * 0.08];
   return all[1] - all[0] > 2.5 * (high - low) ? [low, high] : null;
 }
 

@@ -4,7 +4,6 @@ import { api, useGet } from "../api.js";
 import { Failure, Pending } from "../components/failure.js";
 import { measured } from "../components/number.js";
 import { Table } from "../components/table.js";
-import { Files } from "./files.js";
 import { Nothing, Section } from "./parts.js";
 
 export function Compare({ job }) {
@@ -15,8 +14,7 @@ export function Compare({ job }) {
   if (!table.data) return html`<${Pending} got=${table} />`;
   return html`<div class="work-view"><${Section} title=${table.data.title ?? "Side by side"}><${Sides} table=${table.data} /><//>
     <${Section} title="Picture"><${Picture} path=${`${base}/figure.png`} alt=${table.data.title ?? "The comparison"} />
-      <p><a class="button" href=${`${base}/report.html`} download>Download the report, one HTML file</a></p><//>
-    <${Files} job=${job} /></div>`;
+      <p><a class="button" href=${`${base}/report.html`} download>Download the report, one HTML file</a></p><//></div>`;
 }
 
 /** A line a model, and of each quantity what was published and what was measured. */

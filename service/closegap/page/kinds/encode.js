@@ -6,7 +6,6 @@ import { measured, whole } from "../components/number.js";
 import { Progress } from "../components/progress.js";
 import { Histogram } from "../charts/histogram.js";
 import { Shards } from "../charts/shards.js";
-import { Files } from "./files.js";
 import { Nothing, Section, Tiles, Verdict } from "./parts.js";
 import { useModel } from "./source.js";
 import { useHeard } from "./series.js";
@@ -31,8 +30,7 @@ export function Encode({ job, live }) {
     ]} />
     ${job.progress && !job.finished && html`<${Progress} progress=${job.progress} />`}
     <${Section} title="Shards" lead="Each appears by one rename, and is then named in the ledger: an encoding that was interrupted goes on with the first that is not."><${Shards} shards=${shards} running=${job.state === "running"} /><//>
-    <${Section} title="ELBO of each row">${summary ? html`<${Spread} summary=${summary} />` : html`<p class="chart-none">Drawn once all rows are encoded.</p>`}<//>
-    <${Files} job=${job} /></div>`;
+    <${Section} title="ELBO of each row">${summary ? html`<${Spread} summary=${summary} />` : html`<p class="chart-none">Drawn once all rows are encoded.</p>`}<//></div>`;
 }
 
 /** Encoded rows beside validation rows, in the same bins. */

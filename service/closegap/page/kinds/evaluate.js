@@ -1,12 +1,11 @@
 // Evaluate: the gap report, what iterations gain, the frontier of compute and gap, what the dimensions carry.
 import { html } from "../dom.js";
 import { useGet } from "../api.js";
-import { Facts } from "../components/table.js";
+import { Facts, Table } from "../components/table.js";
 import { Pending } from "../components/failure.js";
 import { measured, whole } from "../components/number.js";
 import { Bars } from "../charts/bars.js";
 import { Lines } from "../charts/line.js";
-import { Files } from "./files.js";
 import { Grid, Nothing, Section, Sentences, Tiles } from "./parts.js";
 import { KlColumns, Reconstructions } from "./train.js";
 
@@ -18,7 +17,7 @@ export function Evaluate({ job }) {
   const preview = useGet(there ? `/v1/jobs/${job.id}/preview` : null);
   if (!there) return html`<${Nothing} job=${job} />`;
   if (!metrics.data) return html`<${Pending} got=${metrics} />`;
-  return html`<div class="work-view"><${Report} found=${metrics.data} preview=${preview} /><${Files} job=${job} /></div>`;
+  return html`<div class="work-view"><${Report} found=${metrics.data} preview=${preview} /></div>`;
 }
 
 /** The figures of an evaluation's `metrics.json`. */
@@ -51,16 +50,23 @@ function Headline({ found }) {
   ]} />`;
 }
 
-/** Gap bars of each part with their errors. */
+const BOUNDS = [["elbo", "L[q]"], ["optimal_elbo", "L[q*]"], ["optimal_flow_elbo", "L[q*], flow"], ["log_evidence", "log p(x)"]];
+const errorOf = (figure) => Math.hypot(figure.standard_error ?? 0, figure.estimator_error ?? 0);
+
+/** Gap bars of each part with their errors, and the bounds that they are between. */
 export function Gaps({ gaps }) {
   const parts = Object.entries(gaps);
   const groups = parts.map(([part, gap]) => ({
     name: `${part}, ${gap.rows} rows`,
-    bars: GAPS.map(([key, name, number]) => ({ name, number, value: gap[key].value, error: Math.hypot(gap[key].standard_error, gap[key].estimator_error) })),
+    bars: GAPS.map(([key, name, number]) => ({ name, number, value: gap[key].value, error: errorOf(gap[key]) })),
   }));
-  const bounds = parts.map(([part, gap]) => [`log p(x), ${part}`, html`<span class="number">${measured(gap.log_evidence.value, 5)}</span> <span class="muted">${gap.log_evidence.estimator}</span>`]);
+  const columns = [
+    { key: "name", head: "nats", cell: ([, name]) => name },
+    ...parts.map(([part, gap]) => ({ key: part, head: part, class: "right number", cell: ([key]) => (gap[key] ? `${measured(gap[key].value, 5)} ± ${measured(errorOf(gap[key]), 2)}` : "–") })),
+  ];
   return html`<${Grid}><${Bars} title="Gaps" unit="nats" groups=${groups} x="nats" />
-    <div><${Facts} items=${bounds} /></div><//>`;
+    <div class="beside"><${Table} columns=${columns} rows=${BOUNDS.filter(([key]) => parts.some(([, gap]) => gap[key]))} id=${([key]) => key} caption="Bounds" dense />
+      <p class="chart-note">L[q] is the encoder’s, L[q*] that of each row’s best q. log p(x) is ${[...new Set(parts.map(([, gap]) => gap.log_evidence.estimator))].map((name) => ({ iwae: "the IWAE bound", ais: "by annealed importance sampling" })[name] ?? name).join(", ")}.</p></div><//>`;
 }
 
 function Inference({ found, preview }) {
@@ -68,10 +74,10 @@ function Inference({ found, preview }) {
   const gradient = found.gradient_by_iteration;
   const refined = found.refinement;
   return html`<${Grid}>
-    <${Lines} title="ELBO over iterations" unit=${`nats, ${found.part}`} x=${{ name: "iteration", whole: true }} full
+    <${Lines} title="ELBO over iterations" unit=${`nats, ${found.part}`} x=${{ name: "iteration", whole: true }} settle=${{ skip: 1 }}
       curves=${[{ name: "ELBO", points: curve.map((point) => [point.iteration, point.elbo]), number: 0 }]} marks=${found.iterations < curve.length - 1 ? [{ x: found.iterations, name: "as trained" }] : []}
       note=${`Standard error of a point about ${measured(curve.at(-1).standard_error, 2)} nats. Figures are reported after ${found.iterations} ${found.iterations === 1 ? "iteration" : "iterations"}.`} />
-    ${refined && html`<${Lines} title="Refining each row’s own q" unit="nats" x=${{ name: "step", whole: true }}
+    ${refined && html`<${Lines} title="Refining each row’s own q" unit="nats" x=${{ name: "step", whole: true }} settle=${{ skip: 0, of: ["from the encoder"] }}
       curves=${[["from_encoder", "from the encoder", "encoder", 0], ["from_prior", "from the prior", "prior", 1]].map(([key, name, short, number]) => ({ name, short, number, points: refined[key].map((point) => [point.step, point.elbo]) }))}
       note=${`Best found ${measured(refined.best, 5)} nats: its distance from the encoder’s ELBO is an amortization gap of at least ${measured(refined.amortization_gap, 3)} nats.`} />`}
     ${gradient && html`<${Lines} title="Gradient at q" unit="mean |∂L/∂·|, log" x=${{ name: "iteration", whole: true }} log
@@ -82,11 +88,19 @@ function Inference({ found, preview }) {
 
 const nameOf = (line) => (line.refiner === null ? "the model’s iterations" : `${line.refiner.kind} from ${{ prior: "the prior", model: "the model" }[line.start] ?? `iteration ${line.start}`}`);
 
+const PLACES = [["passes", "Gap left by decoder passes", { name: "decoder passes a row", whole: true }, 1], ["seconds", "Gap left by time", { name: "CPU µs a row" }, 1e6]];
+
+/** A line a way of refining, thick for the model's own; one that diverges leaves the frame. */
 export function Frontier({ frontier }) {
-  const curves = (over) => frontier.lines.map((line, i) => ({ name: nameOf(line), number: i, dash: line.refiner && line.start === "prior" ? [5, 4] : undefined, width: line.refiner ? 1.5 : 2.6, points: line.points.map((point) => [point[over], point.gap]).sort((a, b) => a[0] - b[0]) }));
-  const positive = frontier.lines.every((line) => line.points.every((point) => point.gap > 0));
-  return html`<${Grid}><${Lines} title="Gap left by decoder passes" unit=${positive ? "nats, log" : "nats"} log=${positive} x=${{ name: "passes a row", whole: true }} full curves=${curves("passes")} height=${270} />
-    <${Lines} title="Gap left by time" unit=${positive ? "nats, log" : "nats"} log=${positive} x=${{ name: "CPU seconds a row" }} full curves=${curves("seconds")} height=${270} /><//>`;
+  const all = frontier.lines.flatMap((line) => line.points.map((point) => point.gap));
+  const begun = Math.max(...frontier.lines.map((line) => line.points[0]?.gap ?? 0));
+  const log = all.every((gap) => gap > 0);
+  const range = log ? [Math.min(...all) * 0.8, Math.min(Math.max(...all), begun) * 1.3] : null;
+  const curves = (over, scale) => frontier.lines.map((line, i) => ({
+    name: nameOf(line), number: i, dash: line.refiner && line.start === "prior" ? [5, 4] : undefined, width: line.refiner ? 1.5 : 2.6,
+    points: line.points.map((point) => [point[over] * scale, point.gap]).sort((a, b) => a[0] - b[0]),
+  }));
+  return html`<${Grid}>${PLACES.map(([over, title, x, scale]) => html`<${Lines} key=${over} title=${title} unit=${log ? "nats, log" : "nats"} log=${log} range=${range} x=${x} curves=${curves(over, scale)} height=${270} />`)}<//>`;
 }
 
 function Dimensions({ found }) {

@@ -5,8 +5,7 @@ import { Pending } from "../components/failure.js";
 import { measured, whole } from "../components/number.js";
 import { Table } from "../components/table.js";
 import { Lines } from "../charts/line.js";
-import { Files } from "./files.js";
-import { Grid, Nothing, Section, Tiles, Verdict } from "./parts.js";
+import { Nothing, Section, Tiles, Verdict } from "./parts.js";
 import { useHeard } from "./series.js";
 
 export function Export({ job, live }) {
@@ -26,29 +25,22 @@ export function Export({ job, live }) {
     ]} />
     ${quality.data && html`<${Section} title="Quality curve"><${Quality} quality=${quality.data} rates=${job.outputs.rows_per_second} /><//>`}
     <${Section} title="Parity" lead="Errors of a row against a float64 oracle, relative: of the exported file, and of the trained float32 model itself, whose rounding the file may share. An export beyond a limit fails and leaves nothing.">
-      <${Parity} parity=${parity.data} /><//>
-    <${Files} job=${job} /></div>`;
+      <${Parity} parity=${parity.data} /><//></div>`;
 }
 
 /** ELBO by iteration with its knee, and what an iteration costs. `rates`: rows a second by iterations. */
 export function Quality({ quality, rates }) {
   const points = quality.points.map((point) => [point.iterations, point.elbo]);
   const speed = Object.entries(rates ?? {}).map(([count, rate]) => [Number(count), rate]).sort((a, b) => a[0] - b[0]);
-  const price = speed.flatMap(([count, rate]) => {
-    const at = quality.points.find((point) => point.iterations === count);
-    return at && count > 0 ? [[rate, at.elbo]] : [];
-  }).sort((a, b) => a[0] - b[0]);
   if (points.length < 2) {
     return html`<p>One pass: <strong class="number">${measured(points[0]?.[1], 5)}</strong> nats on ${quality.rows} validation rows${speed.length ? html`, at <strong class="number">${whole(speed.at(-1)[1])}</strong> rows a second on one thread` : null}.</p>`;
   }
   const marks = [...(quality.knee === null ? [] : [{ x: quality.knee, name: quality.knee === quality.default ? "knee, default" : "knee" }]), ...(quality.knee === quality.default ? [] : [{ x: quality.default, name: "default" }])];
-  return html`<${Grid} three>
-    <${Lines} title="ELBO by iterations" unit="nats" x=${{ name: "iterations", whole: true }} full=${points.length < 6} curves=${[{ name: "ELBO", points, number: 0 }]} marks=${marks}
-      note=${`On ${quality.rows} validation rows, ± ${measured(quality.points.at(-1).standard_error, 2)}. The knee is the fewest iterations with 95 % of the gain.`} />
-    ${speed.length > 1 && html`<${Lines} title="Speed by iterations" unit="rows/s, log" log x=${{ name: "iterations", whole: true }} curves=${[{ name: "rows/s", points: speed, number: 2 }]}
-      note="On one thread of the machine that exported." />`}
-    ${price.length > 1 && html`<${Lines} title="ELBO by speed" unit="nats" x=${{ name: "rows/s" }} curves=${[{ name: "ELBO", points: price, number: 0 }]} full
-      note="Each point is a number of iterations: fewer to the right." />`}<//>`;
+  const first = quality.first ? "one iteration" : "none";
+  return html`<${Lines} title="ELBO and speed by iterations" unit="nats" x=${{ name: "iterations", whole: true }} settle=${{ skip: quality.first ?? 0, of: ["ELBO"] }} marks=${marks} wide height=${260}
+    curves=${[{ name: "ELBO", points, number: 0, width: 2.2 }, ...(speed.length > 1 ? [{ name: "rows/s", points: speed, number: 2, dash: [5, 4], axis: "right" }] : [])]}
+    right=${speed.length > 1 ? { name: "rows/s, one thread", range: [0, 1.08 * Math.max(...speed.map((point) => point[1]))] } : null}
+    note=${`On ${quality.rows} validation rows, ± ${measured(quality.points.at(-1).standard_error, 2)} nats. The knee is the fewest iterations with 95 % of what they gain over ${first}. Rates are of the machine that exported.`} />`;
 }
 
 const number = (text) => Number(text.match(/\d+/)?.[0] ?? 0);

@@ -24,7 +24,7 @@ export function Train({ job, live }) {
     <${Section} title="ELBO = log-likelihood − KL" lead="Nats a row, higher is better. Validation is of fixed weights after each epoch, training of the last iterate while learning: where the two part, rows are learned by heart.">
       <${Terms} job=${job} series=${series} /><//>
     <${Section} title="Inference"><${Inference} iterations=${iterations} preview=${preview} /><//>
-    <${Section} title="Latent dimensions"><${Dimensions} series=${series} preview=${preview.data?.preview} /><//>
+    <${Section} title="Latent dimensions"><${Dimensions} job=${job} series=${series} preview=${preview.data?.preview} /><//>
     <${Section} title="Learning"><${Learning} job=${job} series=${series} /><//></div>`;
 }
 
@@ -68,21 +68,21 @@ function Terms({ job, series }) {
 function Inference({ iterations, preview }) {
   if (!iterations.data) return html`<${Pending} got=${iterations} />`;
   const all = iterations.data.epochs;
-  const last = all.at(-1);
-  const one = last && last.elbo.length <= 2;
+  const steps = (all.at(-1)?.elbo.length ?? 1) - 1;
   const chosen = few(all, 4);
-  return html`<${Grid}>
-    ${last && !one && html`<${Lines} title="ELBO over iterations" unit="nats, validation" x=${{ name: "iteration", whole: true }} full
-      curves=${chosen.map((epoch, i) => ({ name: `epoch ${epoch.epoch}`, points: points(epoch.elbo), number: [5, 3, 4, 0][i + 4 - chosen.length], width: i === chosen.length - 1 ? 2.4 : 1.4 }))}
+  const named = chosen.map((epoch) => `epoch ${epoch.epoch}`);
+  return html`<${Grid}><${Reconstructions} got=${preview} tall=${steps > 1} />
+    ${steps > 1 && html`<${Lines} title="ELBO over iterations" unit="nats, validation" x=${{ name: "iteration", whole: true }} settle=${{ skip: 1, of: named.slice(-2) }}
+      curves=${chosen.map((epoch, i) => ({ name: named[i], points: points(epoch.elbo), number: [5, 3, 4, 0][i + 4 - chosen.length], width: i === chosen.length - 1 ? 2.4 : 1.4 }))}
       note="0 is where inference starts. A curve that still rises at its end would gain by more iterations." />
-    <${Lines} title="ELBO after each iteration" unit="nats, validation" x=${EPOCH}
-      curves=${stages(last.elbo.length - 1).map((t, i) => ({ name: `t = ${t}`, points: all.map((epoch) => [epoch.epoch, epoch.elbo[t] ?? null]), number: [1, 4, 2, 0][i] }))}
-      note="How inference learns: the same curve as it changes from epoch to epoch." />`}
-    <${Reconstructions} got=${preview} /><//>`;
+    <${Lines} title="What further iterations gain" unit="nats over one iteration, validation" x=${EPOCH}
+      curves=${stages(steps).map((t, i) => ({ name: `t = ${t}`, points: all.map((epoch) => [epoch.epoch, gain(epoch.elbo, t)]), number: [4, 2, 0][i] }))}
+      note="ELBO after t iterations less the ELBO after one, as it changes from epoch to epoch." />`}<//>`;
 }
 
+const gain = (elbo, t) => (Number.isFinite(elbo[t]) && Number.isFinite(elbo[1]) ? elbo[t] - elbo[1] : null);
 const points = (values) => values.map((value, t) => [t, value]);
-const stages = (last) => [...new Set([1, Math.ceil(last / 3), Math.ceil((2 * last) / 3), last])].filter((t) => t > 0 && t <= last);
+const stages = (last) => [...new Set([2, Math.ceil(last / 2), last])].filter((t) => t > 1 && t <= last);
 
 /** At most `most` of a list: the first, the last, and those between evenly. */
 function few(list, most) {
@@ -91,18 +91,18 @@ function few(list, most) {
 }
 
 /** The pictures of a preview, or what there is in their place. */
-export function Reconstructions({ got, title = "Reconstructions over iterations" }) {
+export function Reconstructions({ got, tall = false, title = "Reconstructions over iterations" }) {
   if (!got.data) return html`<${Pending} got=${got} />`;
   const found = got.data.preview;
   if (!found) return html`<figure class="chart-figure"><figcaption><h3>${title}</h3></figcaption><p class="chart-none">They come with the first checkpoint.</p></figure>`;
-  return html`<${Images} title=${title} shape=${found.shape} rows=${found.rows} lines=${stripsOf(found)} wide=${found.rows * found.shape[1] > 320}
+  return html`<${Images} title=${title} shape=${found.shape} rows=${found.rows} lines=${stripsOf(found)} wide=${found.rows * found.shape[1] > 320} tall=${tall}
     note=${`Held-out rows${found.epoch ? `, after epoch ${found.epoch}` : ""}: x, and the mean of p(x | z) at the mean of q${found.elbo ? "; beside it the mean ELBO of these rows" : ""}.`} />`;
 }
 
-function Dimensions({ series, preview }) {
+function Dimensions({ job, series, preview }) {
   const units = series.of("valid.active_units");
   return html`<${Grid}>
-    ${units.length ? html`<${Lines} title="Active units" unit="dimensions" x=${EPOCH} full curves=${[{ name: "active", points: units, number: 2 }]} height=${190}
+    ${units.length ? html`<${Lines} title="Active units" unit="dimensions" x=${EPOCH} whole range=${[0, 1.06 * Math.max(latents(job), ...units.map((unit) => unit[1]), 1)]} curves=${[{ name: "active", points: units, number: 2 }]} height=${190}
       note="Dimensions whose posterior mean varies over rows by more than 0.01 (Burda et al. 2016)." />` : null}
     ${preview?.kl_by_dimension ? html`<${KlColumns} kl=${preview.kl_by_dimension} variance=${preview.posterior_variance} active=${preview.active} rows=${preview.measured_rows} />` : null}<//>`;
 }

@@ -56,7 +56,7 @@ function Figures({ one }) {
   return html`<${Tiles} items=${[
     ["Validation ELBO", measured(summary.valid_elbo, 5), "nats"], ["Training ELBO", measured(summary.train_elbo, 5), "nats"],
     ["KL", measured(last?.valid?.kl, 4), "nats"], ["Active units", last?.valid?.active_units ?? null], ["Kept epoch", summary.kept_epoch ?? null, summary.epochs ? `of ${summary.epochs}` : ""],
-    ["Encoder", one.encodes ? html`<${Verdict} good>exported<//>` : "not exported"], ["Bundle", html`<code title=${one.bundle.digest}>${one.bundle.digest.slice(7, 19)}</code>`],
+    ["Encoder", one.encodes ? html`<${Verdict} good word="exported" />` : "not exported"], ["Bundle", html`<code title=${one.bundle.digest}>${one.bundle.digest.slice(7, 19)}</code>`],
   ]} />`;
 }
 

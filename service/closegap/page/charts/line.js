@@ -203,9 +203,10 @@ function drawLabels(plot, curves) {
   ctx.font = scaled();
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
-  for (const { curve, i, top } of ends) {
+  for (const { curve, i, y, top } of ends) {
     ctx.fillStyle = colour(curve.number ?? i);
-    ctx.fillText(curve.short ?? curve.name, bbox.left + bbox.width + 6 * devicePixelRatio, top - Math.max(over, 0));
+    const beyond = y < plot.scales.y.min ? " ↓" : y > plot.scales.y.max ? " ↑" : "";
+    ctx.fillText((curve.short ?? curve.name) + beyond, bbox.left + bbox.width + 6 * devicePixelRatio, top - Math.max(over, 0));
   }
   ctx.restore();
 }

@@ -95,7 +95,7 @@ export function Frontier({ frontier }) {
   const all = frontier.lines.flatMap((line) => line.points.map((point) => point.gap));
   const begun = Math.max(...frontier.lines.map((line) => line.points[0]?.gap ?? 0));
   const log = all.every((gap) => gap > 0);
-  const range = log ? [Math.min(...all) * 0.8, Math.min(Math.max(...all), begun) * 1.3] : null;
+  const range = log ? [10 ** Math.floor(Math.log10(Math.min(...all))), Math.min(Math.max(...all), begun) * 1.3] : null;
   const curves = (over, scale) => frontier.lines.map((line, i) => ({
     name: nameOf(line), number: i, dash: line.refiner && line.start === "prior" ? [5, 4] : undefined, width: line.refiner ? 1.5 : 2.6,
     points: line.points.map((point) => [point[over] * scale, point.gap]).sort((a, b) => a[0] - b[0]),

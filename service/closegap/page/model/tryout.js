@@ -16,7 +16,7 @@ export function TryOut({ one, path }) {
   const [text, setText] = useState("");
   const [iterations, setIterations] = useState("");
   const written = useMemo(() => read(text), [text]);
-  const target = `/v1/encode/${encodeURIComponent(`${one.name}:${one.version}`)}`;
+  const target = `/v1/encode/${one.name}:${one.version}`;
   const [encode, state] = useAction(async () => {
     setFound(await api.post(api.url(target, one.params), { body: { rows: written.rows, ...(iterations === "" ? {} : { iterations: Number(iterations) }) } }));
   });
@@ -24,7 +24,7 @@ export function TryOut({ one, path }) {
   const project = one.params.project ? `?project=${one.params.project}` : "";
   const command = `curl -X POST ${location.origin}${target}${project} \\\n  -H "Authorization: Bearer $CLOSEGAP_TOKEN" -H "Content-Type: application/json" \\\n  -d '{"rows": [[…]]${iterations === "" ? "" : `, "iterations": ${iterations}`}}'`;
   return html`<div class="tryout"><form onSubmit=${(event) => { event.preventDefault(); encode(); }}>
-      <label class="tryout-rows">Rows, as JSON: <span class="muted">[[x₁, x₂, …], …]</span>
+      <label class="tryout-rows"><span>Rows, as JSON: <span class="muted">[[x₁, x₂, …], …]</span></span>
         <textarea rows="6" spellcheck="false" value=${text} onInput=${(event) => setText(event.currentTarget.value)} placeholder="[[0, 0.5, 1, …]]" aria-invalid=${Boolean(text && written.problem)} /></label>
       ${text && written.problem && html`<p class="tryout-wrong" role="alert">${written.problem}</p>`}
       <div class="tryout-do">${sample && html`<button type="button" class="button" onClick=${() => setText(JSON.stringify(sample.map((row) => row.map((value) => Number(value.toPrecision(4))))))}>Take ${sample.length} validation rows</button>`}

@@ -74,7 +74,10 @@ class Validation(NamedTuple):
 
 
 def quality(encoder: Encoder, rows: np.ndarray, first: int = 0) -> Quality:
-    """Of rows (N, X) as the model sees them; first: iterations that gains are told over. Raises EncodeError where the ELBO is not finite at the file's default."""
+    """Of rows (N, X) as the model sees them; first: iterations that gains are told over.
+
+    Raises EncodeError where the ELBO is not finite at the file's default.
+    """
     default = encoder.count(None)
     points: list[dict[str, Any]] = []
     rates: dict[int, float] = {}

@@ -35,7 +35,7 @@ export function Histogram({ title, unit, note, edges, sets, marks = [], height =
     setAt(Math.min(Math.max((at ?? (by > 0 ? -1 : edges.length - 1)) + by, 0), edges.length - 2));
   };
   return html`<${Figure} title=${title} unit=${unit} note=${note} wide=${wide}
-      table=${() => ({ head: ["from", "to", ...sets.map((set) => set.name)], rows: sets[0].counts.map((_, i) => [edges[i], edges[i + 1], ...sets.map((set) => set.counts[i])]) })}>
+      table=${() => ({ head: ["lower edge", "upper edge", ...sets.map((set) => set.name)], rows: sets[0].counts.map((_, i) => [edges[i], edges[i + 1], ...sets.map((set) => set.counts[i])]) })}>
     <div class="legend">${sets.map((set, i) => html`<span key=${set.name} class="key-item"><svg class=${`key series-${set.number ?? i} ${i ? "" : "solid"}`}
         viewBox="0 0 14 10" width="14" height="10" aria-hidden="true"><path d="M1 9V3h6V1h6v8" /></svg><span>${set.name}</span>
         <span class="number key-value">${whole(totals[i])} rows</span></span>`)}

@@ -2,7 +2,7 @@
 
 <root>/bundles/<sha256>/     a bundle, there whole or not at all, never changed
 <root>/staging/<job>-<attempt>-<random>/   what an attempt is writing; renamed once, or removed
-<root>/work/<job>/           checkpoints, trials, ledgers: survives attempts
+<root>/work/<job>/           checkpoints, trials, ledgers, in a folder that is the current attempt's: survives attempts
 <root>/registry/             names and versions (`closegap.registry`)
 """
 
@@ -25,6 +25,8 @@ from closegap_core.durable import flush_folder
 from closegap_core.errors import BundleError
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+HELD = re.compile(r"held-([0-9]{15})")
+"""Within a work folder, what the attempt of this fence works in; each attempt takes over what the one before left."""
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -112,6 +114,15 @@ class ArtifactStore:
         with space_for(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def held(self, job: str) -> Path | None:
+        """What the newest attempt works in, within the work folder of a job; None where none has begun."""
+        folder = self.root / "work" / _plain(job)
+        try:
+            newest = max((name for name in os.listdir(folder) if HELD.fullmatch(name)), default=None)
+        except FileNotFoundError:
+            return None
+        return None if newest is None else folder / newest
 
     def place(self, digest: str) -> Path:
         """Where a bundle is, or would be. Raises StorageError (not a digest)."""

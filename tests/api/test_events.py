@@ -303,7 +303,7 @@ def test_trials_of_a_sweep_are_live_and_then_those_of_its_bundle(by: As, context
     claim = context.queue.claim("w", Capacity(cpus=1), 60)
     assert claim is not None
     context.queue.start(claim.lease)
-    folder = context.artifacts.work(claim.job.work) / "trials"
+    folder = context.artifacts.work(claim.job.work) / "held-000000000000001" / "trials"
     (folder / "trial-00007").mkdir(parents=True)  # begun, and no epoch over
     (folder / "checkpoint").mkdir()
     assert client.get(path).json() == empty
@@ -332,7 +332,7 @@ def test_trials_of_a_sweep_are_live_and_then_those_of_its_bundle(by: As, context
 def test_all_trials_of_a_large_sweep_are_there_page_by_page(by: As, context: Context) -> None:
     client = by("submitter")
     job = client.post("/v1/jobs", json=SWEEP).json()["jobs"][0]
-    folder = context.artifacts.work(job["work"]) / "trials"
+    folder = context.artifacts.work(job["work"]) / "held-000000000000001" / "trials"
     for number in range(2000):
         (folder / f"trial-{number:05d}").mkdir(parents=True)
         row = json.dumps(trial(number, value=-abs(number - 1234.0)))

@@ -46,7 +46,14 @@ def started(context: Context) -> Started:
 
 @pytest.fixture
 def work(context: Context) -> Callable[[str], Path]:
-    return lambda job: context.artifacts.work(context.queue.get(job).work)
+    """Where the attempt of a job keeps what it works with."""
+
+    def place(job: str) -> Path:
+        found = context.artifacts.work(context.queue.get(job).work) / "held-000000000000007"
+        found.mkdir(exist_ok=True)
+        return found
+
+    return place
 
 
 def sealed(context: Context, kind: str, files: Mapping[str, bytes], **lineage: Any) -> str:

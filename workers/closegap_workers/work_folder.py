@@ -9,17 +9,16 @@ slept, or its machine was cut off) then writes to names that are no more, and ca
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import ClassVar, final
 
+from closegap.artifacts import HELD
 from closegap.errors import ServiceError
 from closegap_core.durable import flush_folder
 from closegap_core.errors import FailureClass
 
 _LOGS = "logs"
-_HELD = re.compile(r"held-([0-9]{15})")
 
 
 @final
@@ -33,7 +32,7 @@ def taken_over(work: Path, fence: int) -> Path:
     """The part of a work folder that the attempt of this fence holds, with all that was there. Raises Superseded."""
     ours = work / f"held-{fence:015d}"
     while True:
-        held = sorted(path for path in work.iterdir() if _HELD.fullmatch(path.name))
+        held = sorted(path for path in work.iterdir() if HELD.fullmatch(path.name))
         if not held:
             ours.mkdir(exist_ok=True)
         elif held[-1] > ours:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from typing import Annotated, final
@@ -79,12 +80,12 @@ def _sealed(context: Context, job: Job) -> dict[int, Points]:
 
 def _live(context: Context, job: Job) -> dict[int, Points]:
     """As the trials write them, one file each."""
-    folder = context.artifacts.root / "work" / job.work / "trials"
-    numbers = sorted(
-        int(name.group(1))
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if (name := _TRIAL.fullmatch(path.name))
-    )
+    held = context.artifacts.held(job.work)
+    try:
+        names = [] if held is None else os.listdir(held / "trials")
+    except FileNotFoundError:
+        names = []  # not yet, or no longer
+    numbers = sorted(int(found.group(1)) for name in names if (found := _TRIAL.fullmatch(name)))
     return {
         number: _parsed(workplace.read(context, job, "trials", f"trial-{number:05d}", _LIVE) or b"")
         for number in numbers

@@ -110,7 +110,8 @@ def _rows(context: Context, job: Job) -> Iterator[Row]:
             bundle = context.artifacts.open(str(job.outputs["sweep"]), verify=False)
             yield from map(_checked, json.loads(verified(bundle, "trials.json")))
         else:
-            yield from _live(context.artifacts.root / "work" / job.work / "trials")
+            held = context.artifacts.held(job.work)
+            yield from () if held is None else _live(held / "trials")
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -13,8 +13,9 @@ LARGEST = 1 << 24
 
 
 def read(context: Context, job: Job, *parts: str) -> bytes | None:
-    """A file of the job's work folder; None where there is no plain one. `parts` are the service's own words."""
-    return content(context.artifacts.root / "work" / job.work, *parts)
+    """A file that the newest attempt works with; None where there is no plain one. `parts` come from no request."""
+    folder = context.artifacts.held(job.work)
+    return None if folder is None else content(folder, *parts)
 
 
 def content(folder: Path, *parts: str) -> bytes | None:

@@ -31,7 +31,7 @@ from closegap.embedded import EmbeddedStore
 from closegap.errors import SettingsError, StoreUnavailable
 from closegap.settings import Settings
 
-__all__ = ["Address", "EmbeddedStore", "connect", "eviction_warning", "listener", "speaking"]
+__all__ = ["Address", "EmbeddedStore", "connect", "doubts", "listener", "speaking"]
 
 OLDEST = 7
 RETURN_SECONDS = 10.0
@@ -58,8 +58,8 @@ def connect(settings: Settings, patience: float = 5.0) -> redis.Redis:
     with speaking(client):
         facts = client.info("server")
     refuse_old(str(facts.get("redis_version", "unknown")), describe(client))
-    if warning := eviction_warning(client):
-        log.warning(warning)
+    for doubt in doubts(client):
+        log.warning(doubt)
     return client
 
 
@@ -70,15 +70,26 @@ def refuse_old(version: str, place: str) -> None:
         raise StoreUnavailable(f"{place} is version {version}; accepted: Redis >= {OLDEST} or Valkey")
 
 
-def eviction_warning(client: redis.Redis) -> str | None:
-    """What to say about a store that may throw records away when its memory is full; None when it may not."""
+def doubts(client: redis.Redis) -> list[str]:
+    """What to say about a store that may lose what it has acknowledged: in memory that is full, or by its death.
+
+    A store that appends to a file (`appendonly yes`) writes before it answers, so its own death loses nothing; a power
+    cut loses nothing under `appendfsync always`, which the embedded store has, and up to a second under `everysec`.
+    """
     try:
-        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+        found = client.config_get("maxmemory-policy", "appendonly")
     except (NoPermissionError, ResponseError):
-        return f"{describe(client)} does not show its maxmemory-policy; jobs are only safe under noeviction"
-    if policy != "noeviction":
-        return f"{describe(client)} has maxmemory-policy {policy}: it may lose jobs; accepted: noeviction"
-    return None
+        return [
+            f"{describe(client)} does not show its settings; jobs are safe under noeviction and appendonly yes"
+        ]
+    said = []
+    if (policy := found.get("maxmemory-policy", "noeviction")) != "noeviction":
+        said.append(
+            f"{describe(client)} has maxmemory-policy {policy}: it may lose jobs; accepted: noeviction"
+        )
+    if found.get("appendonly", "yes") != "yes":
+        said.append(f"{describe(client)} has appendonly no: its death loses jobs; accepted: appendonly yes")
+    return said
 
 
 def _refuse_wrong_password(once: redis.Redis) -> None:

@@ -26,7 +26,7 @@ from closegap.address import LONGEST_SOCKET, Address
 from closegap.embedded import EmbeddedStore
 from closegap.errors import SettingsError, StoreUnavailable
 from closegap.settings import Settings
-from closegap.store import connect, eviction_warning, refuse_old, speaking
+from closegap.store import connect, doubts, refuse_old, speaking
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_it_is_durable_private_and_evicts_nothing(own_store: EmbeddedStore) -> N
         "port": "0",
     }
     assert client.config_get(*wanted) == wanted
-    assert eviction_warning(client) is None
+    assert doubts(client) == []
     client.close()
     address = Address.read(own_store.home)
     for path, mode in (
@@ -55,6 +55,22 @@ def test_it_is_durable_private_and_evicts_nothing(own_store: EmbeddedStore) -> N
         (address.socket, 0o700),
     ):
         assert stat.S_IMODE(path.stat().st_mode) == mode, path
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [("maxmemory-policy", "allkeys-lru", "may lose jobs"), ("appendonly", "no", "its death loses jobs")],
+)
+def test_a_store_that_may_lose_jobs_is_told_of(
+    own_store: EmbeddedStore, caplog: pytest.LogCaptureFixture, setting: str, value: str, said: str
+) -> None:
+    settings = Settings.load(home=own_store.home)
+    client = connect(settings)
+    assert caplog.text == ""
+    client.config_set(setting, value)
+    client.close()
+    connect(settings).close()
+    assert said in caplog.text
 
 
 def test_the_password_is_in_no_argument_environment_or_log(own_store: EmbeddedStore) -> None:

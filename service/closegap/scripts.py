@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib import resources
 from typing import Any, final
 
 import redis
-from redis.commands.core import Script
+from redis.exceptions import NoScriptError
 
 from closegap.errors import Changed, Conflict, KeyReused, LeaseLost, NotFound, ServiceError
 from closegap.job import AGEING_SECONDS, TRANSITIONS
@@ -44,12 +45,21 @@ class Scripts:
     def __init__(self, client: redis.Redis, root: str) -> None:
         self._root = root
         self._client = client
-        self._scripts: dict[str, Script] = {name: client.register_script(_source(name)) for name in NAMES}
+        sources = {name: _source(name) for name in NAMES}
+        self._scripts = {
+            name: (hashlib.sha1(text.encode()).hexdigest(), text) for name, text in sources.items()
+        }
 
     def __call__(self, name: str, *arguments: str | float) -> list[str]:
         """Run one; what follows `ok` in its answer. Raises NotFound, Conflict, LeaseLost, StoreUnavailable."""
+        digest, source = self._scripts[name]
+        answer: Any
         with speaking(self._client):
-            answer: Any = self._scripts[name](keys=[self._root], args=list(arguments))
+            try:
+                answer = self._client.evalsha(digest, 1, self._root, *arguments)
+            except NoScriptError:
+                # A store that was started anew. One command that loads and runs: it may be started anew once more.
+                answer = self._client.eval(source, 1, self._root, *arguments)
         status, *rest = answer
         if status != "ok":
             raise _RAISED[status](*rest)

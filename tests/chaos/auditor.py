@@ -77,6 +77,7 @@ def _run(history: History, stories: dict[str, Story], planned: Iterable[str]) ->
     for kind in sorted(set(planned)):
         verdict.evidence[f"{kind} met a running job"] = met[kind]
         verdict.needs(f"{kind} met a running job")
+    verdict.breaches += history.fallen
     verdict.check(set(stories) == set(history.jobs), "records and histories are not of the same jobs")
     for job, told in stories.items():
         verdict.breaches += told.breaches

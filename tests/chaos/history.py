@@ -126,6 +126,8 @@ class History:
     artefacts: tuple[Artefact, ...] = ()
     seen: tuple[Artefact, ...] = ()
     """Folders as a reader found them while the run went on, each when it first saw it."""
+    fallen: tuple[str, ...] = ()
+    """Members of the service that ended though nobody had killed them."""
     registered: tuple[tuple[str, int, str, str], ...] = ()
     """name, version, digest, job."""
 

@@ -86,6 +86,7 @@ class Run:
             self._calm_down(load)
             watch.close()
             jobs, events = collect.records(self._stack)
+            fallen = tuple(self._stack.fallen)
         finally:
             if load is not None:
                 load.give_up()
@@ -96,7 +97,8 @@ class Run:
         ended, lost = collect.ended(self._stack.logs)
         return History(
             plan.lease, plan.grace, plan.workers, began, time.time(), told, asked, looked, tuple(self._struck),
-            jobs, events, ended, lost, collect.artefacts(storage), tuple(watch.seen), collect.registered(storage),
+            jobs, events, ended, lost, collect.artefacts(storage), tuple(watch.seen), fallen,
+            collect.registered(storage),
         )  # fmt: skip
 
     def _strike(self, planned: schedule.Planned, load: Load) -> None:

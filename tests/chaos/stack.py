@@ -68,7 +68,7 @@ class Stack:
         self.urls = [url(place) for place in self._places]
         self.apis = [self._start_api(place) for place in range(apis)]
         self.workers = [self._start_worker(place) for place in range(workers)]
-        self.fallen = 0
+        self.fallen: list[str] = []
         """Members that ended though nobody had killed them."""
         self.suffering: set[int] = set()
         """Places of workers that a fault has struck and that was not healed yet."""
@@ -146,7 +146,8 @@ class Stack:
         ):
             for place, child in enumerate(children):
                 if (what, place) not in self._down and child.ended():
-                    self.fallen += child.process.returncode != -signal.SIGKILL
+                    if child.process.returncode != -signal.SIGKILL:
+                        self.fallen.append(f"{what} {place} ended by itself: {child.process.returncode}")
                     children[place] = start(place)
 
     # --- what goes on ---------------------------------------------------------------------------------------

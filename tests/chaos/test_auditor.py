@@ -230,6 +230,7 @@ DOCTORED: list[tuple[str, int, Callable[[History], History]]] = [
     ("a job did not say which need failed", 8, lambda h: changed(h, "unneeded", reason="no luck")),
     ("a job never ended", 0, lambda h: changed(h, "done", state="running")),
     ("a job ended twice", 0, lambda h: retold(h, "done", twice)),
+    ("a worker died of itself", 0, lambda h: replace(h, fallen=("worker 1 ended by itself: 1",))),
     ("a fault met nothing", 0, lambda h: replace(h, struck=h.struck[1:])),
 ]
 

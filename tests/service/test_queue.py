@@ -401,6 +401,27 @@ def test_the_transition_table_has_three_ends_and_no_way_out_of_them() -> None:
     assert set(TRANSITIONS) == set(State)
 
 
+def test_scripts_may_be_forgotten_at_any_moment(queue: Queue, train: Train) -> None:
+    """As by a store that is killed and started anew, again and again."""
+    queue.submit(train())
+    claim = queue.claim("w", ONE, 30.0)
+    assert claim is not None
+    done = threading.Event()
+
+    def forget() -> None:
+        while not done.is_set():
+            queue._client.script_flush()
+
+    thread = threading.Thread(target=forget)
+    thread.start()
+    try:
+        for _ in range(300):
+            queue.renew(claim.lease, 30.0)
+    finally:
+        done.set()
+        thread.join()
+
+
 def test_submitting_and_claiming_are_quick(queue: Queue, train: Train) -> None:
     one = train()
     times = []

@@ -31,7 +31,7 @@ from closegap.embedded import EmbeddedStore
 from closegap.errors import SettingsError, StoreUnavailable
 from closegap.settings import Settings
 
-__all__ = ["Address", "EmbeddedStore", "connect", "doubts", "listener", "speaking"]
+__all__ = ["Address", "EmbeddedStore", "awaited", "connect", "doubts", "listener", "speaking"]
 
 OLDEST = 7
 RETURN_SECONDS = 10.0
@@ -61,6 +61,19 @@ def connect(settings: Settings, patience: float = 5.0) -> redis.Redis:
     for doubt in doubts(client):
         log.warning(doubt)
     return client
+
+
+def awaited(settings: Settings, patience: float, seconds: float) -> redis.Redis:
+    """As `connect`, but a store that is only being started is waited for. Raises StoreUnavailable, SettingsError."""
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            return connect(settings, patience)
+        except StoreUnavailable as error:
+            if time.monotonic() > limit:
+                raise
+            log.warning("waiting for the store: %s", error)
+            time.sleep(1.0)
 
 
 def refuse_old(version: str, place: str) -> None:
@@ -128,7 +141,7 @@ def speaking(client: redis.Redis) -> Iterator[None]:
         raise
 
 
-def _awaited(home: Path) -> Address:
+def _returning(home: Path) -> Address:
     """Of the embedded store. One that has ended is waited for while somebody keeps it, who will start it again."""
     address, limit, said = Address.read(home), time.monotonic() + RETURN_SECONDS, False
     while not address.served():
@@ -172,7 +185,7 @@ def _reached(kind: Callable[..., _Client], settings: Settings, **options: Any) -
     }
     from_url: Callable[..., _Client] = getattr(kind, "from_url")  # noqa: B009 – a classmethod of both
     if settings.redis_url is None:
-        address = _awaited(settings.home)
+        address = _returning(settings.home)
         password = address.password.get_secret_value()
         return kind(unix_socket_path=str(address.socket), password=password, **options)
     try:

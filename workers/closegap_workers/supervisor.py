@@ -11,14 +11,12 @@ import threading
 import time
 from typing import final
 
-import redis
-
 from closegap.artifacts import ArtifactStore
 from closegap.errors import LeaseLost, NotFound, ServiceError, StoreUnavailable
 from closegap.job import Capacity, Claim
 from closegap.queue import Queue
 from closegap.settings import Settings
-from closegap.store import connect
+from closegap.store import awaited
 from closegap_workers.cluster import Cluster, Keeper
 from closegap_workers.conclusion import Conclusion
 from closegap_workers.execution import Ended, Execution, Order, not_begun
@@ -47,7 +45,9 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = ArtifactStore(settings.storage)
-        self._queue = Queue(_connected(settings), settings.namespace, settings.backoff_seconds)
+        self._queue = Queue(
+            awaited(settings, NOTICED, PATIENCE), settings.namespace, settings.backoff_seconds
+        )
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._signals = 0
         self._ended = threading.Event()
@@ -195,16 +195,3 @@ class Supervisor:
             kill=lambda: self._signals > 1 or lease.lost.is_set(),
             grace=self._settings.grace_seconds,
         )
-
-
-def _connected(settings: Settings) -> redis.Redis:
-    """A client of the store, waiting for one that is just being started. Raises StoreUnavailable, SettingsError."""
-    limit = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return connect(settings, NOTICED)
-        except StoreUnavailable as error:
-            if time.monotonic() > limit:
-                raise
-            log.warning("waiting for the store: %s", error)
-            time.sleep(1.0)

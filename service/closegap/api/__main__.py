@@ -10,6 +10,10 @@ from closegap.api import journal
 from closegap.api.server import ready
 from closegap.errors import ServiceError
 from closegap.settings import Settings
+from closegap.store import awaited
+
+STORE_SECONDS = 60.0
+"""How long a store that is away is waited for; who connects meanwhile waits, too."""
 
 
 def main() -> int:
@@ -19,7 +23,9 @@ def main() -> int:
     place = socket.socket(fileno=parser.parse_args().descriptor)
     journal.begin()
     try:
-        ready(Settings.load(), auth=True).run(sockets=[place])
+        settings = Settings.load()
+        awaited(settings, patience=0.5, seconds=STORE_SECONDS).close()
+        ready(settings, auth=True).run(sockets=[place])
     except ServiceError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -67,7 +67,7 @@ class Wanted:
 
 def prepare(folder: Path, storage: str) -> None:
     """Rows to encode, and a trained and exported model under the name `MODEL`."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     draw = np.random.default_rng(0)
     for name, rows in ROWS.items():
         np.save(folder / f"{name}.npy", draw.random((rows, 64), np.float32))

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -226,8 +225,8 @@ class Stack:
         root = self.folder / "home" / "storage"
         if any((root / "staging").glob(f"{running.job}-{running.attempt}-*/manifest.json")):
             return "sealed"
-        work = root / "work" / running.work
-        return "working" if any(path.name != "logs" for path in _inside(work)) else "starting"
+        held = (root / "work" / running.work).glob("held-*/*")
+        return "working" if any(held) else "starting"
 
     def _checkpoint(self, work: str) -> int:
         folder = self.folder / "home" / "storage" / "work" / work
@@ -283,7 +282,3 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def _inside(folder: Path) -> Iterator[Path]:
-    return iter(list(folder.iterdir()) if folder.is_dir() else [])

@@ -187,7 +187,7 @@ class RankKill(Fault):
 
     def strike(self) -> list[Hit] | None:
         ranks = self.stack.ranks()
-        running = [one for one in self.stack.running() if one.job.startswith("train")]
+        running = [one for one in self.stack.running() if self.stack.on_ray(one)]
         if not ranks or not running or not self.stack.signal(self.one(ranks), signal.SIGKILL):
             return None
         return [self.stack.hit(one) for one in running]

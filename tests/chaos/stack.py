@@ -228,6 +228,10 @@ class Stack:
         held = (root / "work" / running.work).glob("held-*/*")
         return "working" if any(held) else "starting"
 
+    def on_ray(self, running: Running) -> bool:
+        """Whether it runs on ranks."""
+        return any((self.folder / "home" / "storage" / "work" / running.work).glob("held-*/ray"))
+
     def _checkpoint(self, work: str) -> int:
         folder = self.folder / "home" / "storage" / "work" / work
         steps = [int(path.name.removeprefix("step-")) for path in folder.glob("**/step-*")]

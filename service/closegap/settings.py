@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, final
+from typing import Annotated, Any, Literal, Self, TypeVar, final
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -70,6 +70,19 @@ class Settings(BaseSettings):
         20, ge=0, le=1000, description="Projects that have series of their own in /metrics; the rest are one."
     )
 
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto",
+        description="Of what processes say: JSON lines, or columns for people; auto: by terminal or not.",
+    )
+    tensorboard: bool = Field(True, description="Whether trainings write event files for TensorBoard.")
+    mlflow_uri: str | None = Field(
+        None,
+        description="Where trainings are recorded as runs of MLflow: http://, https://, file:///, sqlite:///; "
+        "absent: nowhere. Needs the extra `mlflow`; user and password by MLFLOW_TRACKING_USERNAME, …_PASSWORD.",
+    )
+    mlflow_experiment: str = Field(
+        "closegap", min_length=1, max_length=200, description="Name of their experiment."
+    )
     debug: bool = Field(False, description="Show a traceback with an unexpected error.")
 
     @classmethod
@@ -81,6 +94,20 @@ class Settings(BaseSettings):
     @classmethod
     def _split_roots(cls, value: Any) -> Any:
         return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _is_a_place_of_runs(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, _, rest = value.partition("://")
+        if scheme not in ("http", "https", "file", "sqlite") or not rest:
+            raise ValueError("it is no such URI; accepted: http://, https://, file:///PATH, sqlite:///PATH")
+        if "@" in rest.partition("/")[0]:
+            raise ValueError(
+                "it holds a user or password; give them by MLFLOW_TRACKING_USERNAME and …_PASSWORD"
+            )
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,10 @@ def start(settings: Settings, cluster: Cluster, tmp_path: Path) -> Iterator[Star
     """Start a worker; at the end of the test it is drained, and everything below it must be gone."""
     started: list[Working] = []
 
-    def make(*arguments: str, **changes: Any) -> Working:
+    def make(*arguments: str, variables: Mapping[str, str] | None = None, **changes: Any) -> Working:
         log = tmp_path / f"worker-{len(started)}.log"
-        started.append(Working(settings.model_copy(update=changes), cluster, log, *arguments))
+        changed = settings.model_copy(update=changes)
+        started.append(Working(changed, cluster, log, *arguments, variables=variables))
         return started[-1]
 
     yield make

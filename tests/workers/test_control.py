@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,4 +120,5 @@ def test_the_id_of_the_request_is_in_the_attempts_log(
     start("--until-idle")
     over(job, State.FAILED)
     log = ArtifactStore(settings.storage).work(job.work) / "logs" / "attempt-1.log"
-    assert f"[{job.id} attempt 1 r-%s-17]" in log.read_text()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {(line["job"], line["attempt"], line["request_id"]) for line in lines} == {(job.id, 1, "r-%s-17")}

@@ -50,8 +50,15 @@ def until(true: Callable[[], Any], seconds: float = 60.0, what: str = "", pause:
 class Working:
     """A worker's process."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, log: Path, *arguments: str) -> None:
-        variables = cluster.variables() | {
+    def __init__(
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        log: Path,
+        *arguments: str,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        known = cluster.variables() | {
             "CLOSEGAP_HOME": str(settings.home),
             "CLOSEGAP_NAMESPACE": settings.namespace,
             "CLOSEGAP_STORAGE": settings.storage,
@@ -63,7 +70,11 @@ class Working:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment(**variables)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment(**known, **(variables or {})),
             )
 
     def attempt(self) -> psutil.Process:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from typing import Any
 
@@ -32,7 +31,6 @@ def main() -> int:
     for name in ("attempt", "run", "ray"):
         commands.add_parser(name)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
     try:
         return _run(arguments)
     except SpecError as error:
@@ -49,25 +47,33 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     # Each command imports only what it needs: an attempt starts in the time that torch takes.
     if arguments.command == "worker":
+        from closegap import journal
         from closegap.settings import Settings
         from closegap_workers.supervisor import Supervisor
 
-        Supervisor(Settings.load()).run(arguments.jobs, arguments.until_idle)
+        settings = Settings.load()
+        journal.begin(settings)
+        Supervisor(settings).run(arguments.jobs, arguments.until_idle)
         return 0
     if arguments.command == "attempt":
         from closegap_workers.attempt import attempt
 
         return attempt(json.load(sys.stdin))
     if arguments.command == "run":
-        from closegap import spec
+        from closegap import journal, spec
         from closegap.settings import Settings
         from closegap_workers.local import Local
 
-        return Local(Settings.load()).run(spec.parse(sys.stdin.read()))
+        settings = Settings.load()
+        journal.begin(settings)
+        return Local(settings).run(spec.parse(sys.stdin.read()))
     return _ray(json.load(sys.stdin))
 
 
 def _ray(order: dict[str, Any]) -> int:
+    from closegap import journal
+
+    journal.begin()
     if order["do"] == "keep":
         return keep(order)
     from closegap_workers.leftovers import remove

@@ -9,18 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from closegap import spec as specs
 from closegap.artifacts import ArtifactStore
+from closegap.journal import Redaction
 from closegap.kinds import Spec
 from closegap.registry import Registry
 from closegap.settings import Settings
 from closegap_core import bundle
 from closegap_workers.channel import Event, Stream
+from closegap_workers.logs import open_log, record_of
 from closegap_workers.outcome import failure_of
 from closegap_workers.process import die_with_parent
 from closegap_workers.runners import Context, Result, runner
@@ -32,22 +34,22 @@ log = logging.getLogger("closegap.attempt")
 def attempt(order: Mapping[str, Any]) -> int:
     """Body of `python -m closegap_workers attempt`; exit status 0 whenever an outcome was said."""
     die_with_parent(signal.SIGKILL, order["parent"])
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=_log_format(order), force=True)
-    stream = Stream(_take_stdout())
+    output = _take_stdout()
+    written = open_log(Path(order["log"]), Redaction(), **whose(order))
+    stream = Stream(output, lambda event: written.write(event.get("record") or record_of(event)))
     stream.listen()
     stream.put({"type": "outcome", **_outcome(order, stream)})
     return 0
 
 
-def _log_format(order: Mapping[str, Any]) -> str:
-    """Each line names the job, the attempt, and the request that submitted it, where there was one."""
-    whose = [order["job"], f"attempt {order['attempt']}", order["request_id"]]
-    words = " ".join(word for word in whose if word).replace("%", "%%")
-    return f"%(asctime)s [{words}] %(name)s %(message)s"
+def whose(order: Mapping[str, Any]) -> dict[str, Any]:
+    """What each line of an attempt's log names."""
+    names = ("job", "attempt", "project", "kind", "request_id", "trace_id")
+    return {name: order[name] for name in names if order.get(name)}
 
 
 def _take_stdout() -> Any:
-    """The only way to the supervisor; what libraries print goes to the log instead."""
+    """The only way to the supervisor; what libraries write past Python goes where the worker reads it."""
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return output
@@ -70,11 +72,16 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 registry=Registry(store, order["project"]),
                 stream=stream,
                 ray_address=settings.ray_address,
+                whose=whose(order),
+                tensorboard=settings.tensorboard,
+                mlflow=_mlflow(settings),
             )
             result = runner(spec.kind).run(context)
             if result is None:
                 return {"state": "stopped"}
-            return {"state": "succeeded", "outputs": _publish(result, store), "register": _wanted_name(spec)}
+            outputs = _publish(result, store)
+            _link_runs(context, outputs)
+            return {"state": "succeeded", "outputs": outputs, "register": _wanted_name(spec)}
     except Exception as error:
         log.exception("the attempt failed")
         return {"state": "failed", "failure": failure_of(error).model_dump(mode="json")}
@@ -89,6 +96,27 @@ def _publish(result: Result, store: ArtifactStore) -> dict[str, Any]:
         if product.path_output is not None:
             outputs[product.path_output] = str(store.open(outputs[name]).path)
     return outputs
+
+
+def _mlflow(settings: Settings) -> dict[str, str]:
+    if settings.mlflow_uri is None:
+        return {}
+    return {"uri": settings.mlflow_uri, "experiment": settings.mlflow_experiment}
+
+
+def _link_runs(context: Context, outputs: Mapping[str, Any]) -> None:
+    """Tell each MLflow run of the job where the job's model lies; no failure of a job where that fails."""
+    files = sorted((context.work / "logs" / "mlflow").glob("*.json")) if context.mlflow else []
+    if not files:
+        return
+    from closegap_workers.mlflow_run import link
+
+    tags = {f"closegap.output.{name}": str(value) for name, value in outputs.items()}
+    try:
+        for file in files:
+            link(context.mlflow["uri"], file, tags)
+    except Exception as error:
+        log.warning("MLflow was not told of the result: %s: %s", type(error).__name__, error)
 
 
 def _wanted_name(spec: Spec) -> str | None:

@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import IO, Any, final
 
 Event = dict[str, Any]
@@ -28,12 +29,16 @@ class Channel(ABC):
 class Stream(Channel):
     """The attempt's own end: a line of JSON an event, and the wish to stop as SIGTERM sets it."""
 
-    def __init__(self, output: IO[str]) -> None:
-        self._output = output
+    def __init__(self, output: IO[str], log: Callable[[Event], None] | None = None) -> None:
+        """log: takes `log` and `record` events, which become lines of the attempt's log and come back from there."""
+        self._output, self._log = output, log
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
     def put(self, event: Event) -> None:
+        if self._log is not None and event["type"] in ("log", "record"):
+            self._log(event)
+            return
         line = json.dumps(event, ensure_ascii=False)
         with self._lock:
             self._output.write(line + "\n")

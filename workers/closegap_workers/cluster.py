@@ -44,6 +44,7 @@ VARIABLES = {
     "RAY_AIR_NEW_OUTPUT": "0",  # else Tune draws tables in spite of verbose=0
     "TUNE_GLOBAL_CHECKPOINT_S": "1",  # what a killed sweep can lose
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
 

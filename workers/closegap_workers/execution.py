@@ -17,10 +17,11 @@ from typing import IO, Any, NamedTuple, final
 
 from closegap.errors import StoreUnavailable
 from closegap.job import Failure
+from closegap.journal import Redaction
 from closegap.references import DEFAULT_PROJECT
 from closegap.settings import environment
 from closegap_workers.channel import Event
-from closegap_workers.logs import Tail
+from closegap_workers.logs import Log, Raw, Tail
 from closegap_workers.outcome import failure_of
 from closegap_workers.process import children, end, strangers
 
@@ -46,6 +47,7 @@ class Order:
     """Of the request that submitted the job, for the log."""
     fence: int = 1
     """Higher than that of any attempt before it that had the same work folder."""
+    kind: str = ""
 
 
 class Ended(NamedTuple):
@@ -87,25 +89,29 @@ class Execution:
         self._known = children()
         self._outcome: Event | None = None
         self._ray_job: str | None = None
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "closegap_workers", "attempt"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                text=True,
-                start_new_session=True,
-                env=environment(CLOSEGAP_REDIS_URL=None, **variables),  # the attempt knows no store
-            )
-        self._tail = Tail(log, hear)
+        log.write_bytes(b"")
+        # Bytes, and not text: what a library in C writes is anything.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "closegap_workers", "attempt"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            # The attempt knows no store; and MLflow tells nobody that it is used.
+            env=environment(CLOSEGAP_REDIS_URL=None, **{"MLFLOW_DISABLE_TELEMETRY": "true", **variables}),
+        )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._raw = Raw(self._process.stderr, Log(log, Redaction(), **_whose(order)))
+        self._tail = Tail(log, hear)
         self._reader = threading.Thread(
             target=self._read, args=(self._process.stdout,), name="events", daemon=True
         )
         self._reader.start()
         try:
-            self._process.stdin.write(json.dumps({"parent": os.getpid(), **asdict(order)}))
+            told = {"parent": os.getpid(), "log": str(log), **asdict(order)}
+            self._process.stdin.write(json.dumps(told).encode())
             self._process.stdin.close()
         except BrokenPipeError:
             return  # it died at once; `finish` says of what
@@ -145,11 +151,12 @@ class Execution:
         # No grace: a child that outlives its attempt has nobody left to work for.
         end(lambda: strangers(self._known), grace=0.0)
         self._reader.join(DRAIN_SECONDS)
+        self._raw.close(DRAIN_SECONDS)
         tail = self._tail.close()
         killed = self._killed or status < 0
         return Ended(self._outcome, _words(status), killed, self._ray_job, tail)
 
-    def _read(self, output: IO[str]) -> None:
+    def _read(self, output: IO[bytes]) -> None:
         with output:
             for line in output:
                 try:
@@ -162,6 +169,12 @@ class Execution:
                     self._ray_job = event["job"]
                 else:
                     self._hear(event)
+
+
+def _whose(order: Order) -> dict[str, Any]:
+    """What each line of the log names."""
+    names = ("job", "attempt", "project", "kind", "request_id")
+    return {name: getattr(order, name) for name in names}
 
 
 def _words(status: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import secrets
 import threading
@@ -37,7 +38,9 @@ class LeaseThread:
         self._closed = False
         self.lost = threading.Event()
         self.asked = threading.Event()  # to stop, whatever the job becomes then
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        # In the context of the attempt, so that what is logged there says whose it is.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._keep,), name="lease", daemon=True)
         self._thread.start()
 
     def hear(self, event: Event) -> None:

@@ -76,7 +76,7 @@ class Local:
             return FAILED
         say({"type": "state", "to": "running"})
         identifier = f"run-{secrets.token_hex(8)}"
-        order = Order(identifier, 1, specs.dump(spec), self._outputs, identifier)
+        order = Order(identifier, 1, specs.dump(spec), self._outputs, identifier, kind=spec.kind)
         ended = Execution(order, log_file(self._store.work(identifier), 1), variables, say).see_through(
             lambda: self._signals > 0, lambda: self._signals > 1, self._settings.grace_seconds
         )

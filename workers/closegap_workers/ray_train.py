@@ -50,7 +50,7 @@ class RankChannel(Channel):
 
     def put(self, event: Event) -> None:
         if self._rank == 0:
-            self._remote.put(event)
+            self._remote.put({**event, "rank": 0} if event["type"] == "log" else event)
         if event["type"] == "epoch":
             ray.train.report({"epoch": int(event["epoch"]), "valid_elbo": float(event["valid"]["elbo"])})
 

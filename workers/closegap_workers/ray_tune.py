@@ -6,6 +6,7 @@ it pickles, is kept in the worker's private home only, to be restored after the 
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
@@ -25,6 +26,7 @@ from closegap_workers.channel import Channel, Event
 from closegap_workers.outcome import failure_of
 from closegap_workers.ray_channel import Remote
 from closegap_workers.ray_cluster import joined
+from closegap_workers.relay import relayed
 from closegap_workers.runners import runner
 from closegap_workers.runners.runner import Context, Task
 from closegap_workers.trials import OVER, Trial, folder_of, note
@@ -36,6 +38,7 @@ STOP_SECONDS = 20.0
 RECORD = 1.0
 """Seconds between two records of a trial that goes on; what it can lose is a number, its checkpoint is core's."""
 _NAME = "sweep"
+log = logging.getLogger("closegap.ray")
 _BOARD: ContextVar[Board] = ContextVar("board")
 """For Tune's callback, which Tune pickles: a restored one could not hold on to the board of this attempt."""
 
@@ -144,6 +147,8 @@ class TrialChannel(Channel):
             note(self._folder, event["epoch"], value)
             self.say(epoch=event["epoch"], value=value)
             tune.report({"epoch": event["epoch"], "elbo": value})
+        elif event["type"] == "log":
+            self._remote.put({**event, "trial": self._trial.id})
 
     def say(self, **changes: Any) -> None:
         """Record a change of the trial, then tell of it; epochs are recorded once a second, states at once."""
@@ -167,11 +172,18 @@ def _trial(config: dict[str, Any], tasks: list[Task], folder: str, mailbox: Any)
     channel = TrialChannel(remote, trial, place)
     channel.say(state="running")
     (place / "model").mkdir(exist_ok=True)
+    with relayed(remote, trial=trial.id):
+        _work_on(task, channel)
+    remote.flush()
+
+
+def _work_on(task: Task, channel: TrialChannel) -> None:
     try:
         answer = runner("train").work(task["train"], channel, SINGLE)
     except (ConnectionError, TimeoutError):
         raise  # Tune starts the trial again
     except Exception as error:
+        log.exception("the trial failed")
         channel.say(state="failed", failure=failure_of(error).model_dump(mode="json"))
     else:
         if answer is None:
@@ -179,4 +191,3 @@ def _trial(config: dict[str, Any], tasks: list[Task], folder: str, mailbox: Any)
             time.sleep(STOP_SECONDS * 2)  # until it is ended: a return would tell Tune that the trial is done
         else:
             channel.say(state="completed", value=answer["summary"]["valid_elbo"])
-    remote.flush()

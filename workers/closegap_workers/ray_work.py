@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from closegap_workers.channel import Channel
 from closegap_workers.outcome import failure_of
 from closegap_workers.ray_channel import Remote
+from closegap_workers.relay import relayed
 from closegap_workers.runners import Task, runner
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ def perform(kind: str, task: Task, remote: Remote, channel: Channel, group: Grou
     again. What is raised is a lost connection, which is how a rank learns of the death of another: then Ray starting
     the group again is the cure, unless the other left on purpose and has told the mailbox why.
     """
+    with relayed(remote, rank=group.rank):
+        return _performed(kind, task, remote, channel, group)
+
+
+def _performed(kind: str, task: Task, remote: Remote, channel: Channel, group: Group) -> Task | None:
     try:
         answer = runner(kind).work(task, channel, group)
     except (ConnectionError, TimeoutError):

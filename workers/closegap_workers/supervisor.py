@@ -11,6 +11,8 @@ import threading
 import time
 from typing import final
 
+from structlog.contextvars import bound_contextvars
+
 from closegap.artifacts import ArtifactStore
 from closegap.errors import LeaseLost, NotFound, ServiceError, StoreUnavailable
 from closegap.job import Capacity, Claim
@@ -150,13 +152,13 @@ class Supervisor:
 
     def _attempt(self, claim: Claim, cluster: Cluster) -> None:
         job = claim.job
-        log.info(
-            "job %s (%s), attempt %d: begins [request %s]",
-            job.id,
-            job.kind,
-            claim.attempt,
-            job.request_id or "-",
-        )
+        whose = {"job": job.id, "attempt": claim.attempt, "project": job.project, "kind": job.kind}
+        with bound_contextvars(**whose, **({"request_id": job.request_id} if job.request_id else {})):
+            self._run_attempt(claim, cluster)
+
+    def _run_attempt(self, claim: Claim, cluster: Cluster) -> None:
+        job = claim.job
+        log.info("job %s (%s), attempt %d: begins", job.id, job.kind, claim.attempt)
         lease = LeaseThread(self._queue, claim.lease, self._settings.lease_seconds)
         try:
             ended = self._execute(claim, cluster, lease)
@@ -180,7 +182,7 @@ class Supervisor:
         job = claim.job
         inputs = self._queue.inputs(job)
         order = Order(
-            job.id, claim.attempt, job.spec, inputs, job.work, job.project, job.request_id, claim.fence
+            job.id, claim.attempt, job.spec, inputs, job.work, job.project, job.request_id, claim.fence, job.kind
         )
         file = log_file(self._store.work(job.work), claim.attempt)
         execution = Execution(order, file, cluster.variables(), lease.hear)

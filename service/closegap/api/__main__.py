@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import socket
 import sys
 
-from closegap.api import journal
+from closegap import journal
 from closegap.api.server import ready
 from closegap.errors import ServiceError
 from closegap.settings import Settings
@@ -21,9 +22,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m closegap.api", description=__doc__)
     parser.add_argument("--descriptor", type=int, required=True, help="number of the socket's descriptor")
     place = socket.socket(fileno=parser.parse_args().descriptor)
-    journal.begin()
     try:
         settings = Settings.load()
+        journal.begin(settings, level=logging.WARNING)
         awaited(settings, patience=0.5, seconds=STORE_SECONDS).close()
         ready(settings, auth=True).run(sockets=[place])
     except ServiceError as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal, final, get_args
+from typing import Annotated, Literal, NamedTuple, final, get_args
 
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -22,6 +23,7 @@ from closegap.api.identity import Caller, Viewer
 from closegap.api.limits import Seat
 from closegap.errors import StoreUnavailable
 from closegap.job import Event, Job
+from closegap.loglines import Filter, Level, text_of
 from closegap.shares import SEAT_SECONDS
 
 Class = Literal["state", "progress", "metric", "log", "end"]
@@ -34,6 +36,7 @@ _CLASSES: dict[str, Class] = {
     "end": "end",
 }
 """Of each type of event; whatever else an attempt reports is a metric."""
+NDJSON = "application/x-ndjson"
 _HEADERS = {"X-Accel-Buffering": "no"}
 LATEST = "latest"
 _ID = r"\d{1,18}(-\d{1,18})?"
@@ -138,12 +141,16 @@ async def events(
     responses=answers(404, 409)
     | {
         200: {
-            "description": "One line each.",
+            "description": "One line each; tracebacks have several.",
             "content": {
                 "text/plain": {
                     "schema": {"type": "string"},
-                    "example": "2026-11-21T14:03:05.123Z epoch 1 of 20\n",
-                }
+                    "example": "2026-11-21T14:03:05.123Z [rank 0] epoch 1 of 20\n",
+                },
+                NDJSON: {
+                    "schema": {"type": "string"},
+                    "example": '{"time":"2026-11-21T14:03:05.123Z","line":"epoch 1","level":"info","attempt":1}\n',
+                },
             },
         }
     },
@@ -157,29 +164,55 @@ async def logs(
     ] = None,
     follow: Annotated[bool, Query(description="Go on until the job is over.")] = False,
     after: EventId = "0",
+    level: Annotated[Level | None, Query(description="The least that is told.")] = None,
+    attempt: Annotated[int | None, Query(ge=1, le=1 << 31, description="Only of this attempt.")] = None,
+    rank: Annotated[int | None, Query(ge=0, le=1 << 31, description="Only of this rank.")] = None,
+    trial: Annotated[int | None, Query(ge=0, le=1 << 31, description="Only of this trial.")] = None,
+    text: Annotated[str, Query(max_length=200, description="In the line, whatever its case.")] = "",
+    accept: Annotated[str, Header(max_length=500)] = "",
 ) -> Response:
-    """What the job's attempts have written, without control characters. Its oldest lines go when there are many."""
+    """What the job's attempts have written, without control characters. Its oldest lines go when there are many.
+
+    As `application/x-ndjson`: a JSON object a line, with level, logger, attempt, rank, trial and traceback.
+    """
     found = await run_in_threadpool(context.queue.get, job, caller.projects)
     after = await context.feed.latest(found.id) if after == LATEST else after
-    lines, last = await _lines(context, found.id, after)
+    told = _Told(Filter(level, attempt, rank, trial, text), NDJSON in accept)
+    lines, last = await _lines(context, found.id, after, told)
     kept = lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
     if not follow or found.state.terminal:
-        return Response("".join(kept), media_type="text/plain; charset=utf-8")
+        return Response("".join(kept), media_type=told.media_type)
 
     async def written() -> AsyncIterator[bytes]:
         yield "".join(kept).encode()
         async for event in _watched(context, caller, found, last):
-            if event is not None and event.type == "log":
-                yield line(event).encode()
+            if event is not None and told.wants(event):
+                yield told.line(event).encode()
 
-    return await _stream(context, caller, written(), "text/plain; charset=utf-8")
+    return await _stream(context, caller, written(), told.media_type)
 
 
-def line(event: Event) -> str:
-    """A log event as a line: whatever moves a terminal's cursor or colours it is shown, not done."""
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(event.data.get("line", "")))
-    time = event.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return f"{time} {text}\n"
+@final
+class _Told(NamedTuple):
+    """Which lines, and how."""
+
+    wanted: Filter
+    as_json: bool
+
+    @property
+    def media_type(self) -> str:
+        return NDJSON if self.as_json else "text/plain; charset=utf-8"
+
+    def wants(self, event: Event) -> bool:
+        return event.type == "log" and self.wanted(event.data)
+
+    def line(self, event: Event) -> str:
+        """Whatever moves a terminal's cursor or colours it is shown, not done."""
+        time = event.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self.as_json:
+            return json.dumps({"time": time, **event.data}) + "\n"
+        first, *rest = text_of(event.data).split("\n")
+        return "\n".join([f"{time} {first}", *(f"    {line}" for line in rest), ""])
 
 
 def class_of(event: Event) -> Class:
@@ -299,10 +332,10 @@ def _wanted(event: Event, types: frozenset[Class]) -> bool:
     return not types or event.type == "end" or class_of(event) in types
 
 
-async def _lines(context: Context, job: str, after: str) -> tuple[list[str], str]:
+async def _lines(context: Context, job: str, after: str, told: _Told) -> tuple[list[str], str]:
     """Every line after an event, and the id of the last event that was looked at."""
     lines: list[str] = []
     while page := await context.feed.recorded(job, after):
-        lines += [line(event) for event in page if event.type == "log"]
+        lines += [told.line(event) for event in page if told.wants(event)]
         after = page[-1].id
     return lines, after

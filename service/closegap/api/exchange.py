@@ -58,9 +58,9 @@ class Exchange:
         except problem.Answer as said:
             await problem.response(said, scope["path"], request_id)(scope, receive, answer)
         except ClientDisconnect:
-            log.info("gone", path=scope["path"], request=request_id)
+            log.info("gone", path=scope["path"], request_id=request_id)
         except Exception as error:
-            log.exception("fault", method=scope["method"], path=scope["path"], request=request_id)
+            log.exception("fault", method=scope["method"], path=scope["path"], request_id=request_id)
             if status:
                 raise
             await problem.response(problem.answer(error), scope["path"], request_id)(scope, receive, answer)
@@ -77,7 +77,7 @@ class Exchange:
             path=scope["path"],
             status=status,
             ms=round(1e3 * (answered - began), 2),
-            request=scope["closegap.request_id"],
+            request_id=scope["closegap.request_id"],
         )
 
 

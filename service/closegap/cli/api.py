@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -29,7 +30,7 @@ def api(
 
     Every request needs a token; the home folder gets an admin's, readable by its owner only.
     """
-    from closegap.api import journal
+    from closegap import journal
     from closegap.api.identity import loopback
     from closegap.api.server import listening, ready, url
     from closegap.cli.processes import interruptible
@@ -44,7 +45,7 @@ def api(
             if as_json:
                 output.json_line({"url": url(place), "token_file": token})
             _say_where(url(place), token, loopback(settings.api_host))
-            journal.begin()
+            journal.begin(settings, level=logging.WARNING)
             server.run(sockets=[place])
     except KeyboardInterrupt:
         output.say("stopped")

@@ -15,6 +15,7 @@ from closegap.cli.detail import move_text
 from closegap.cli.errors import NotFinished
 from closegap.cli.exits import ExitCode, of_states
 from closegap.cli.jobs import JobId
+from closegap.loglines import LEVELS, Filter, text_of
 
 if TYPE_CHECKING:
     from closegap.job import Event
@@ -26,18 +27,27 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
     after: Annotated[str, typer.Option(metavar="EVENT", help="Only events after this id (of --json).")] = "0",
     progress: Annotated[bool, typer.Option("--progress", help="Progress events too.")] = False,
+    level: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help=f"Only log lines, of at least: {', '.join(LEVELS)}."),
+    ] = None,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Only log lines of this attempt.")] = None,
+    rank: Annotated[int | None, typer.Option(min=0, help="Only log lines of this rank.")] = None,
+    trial: Annotated[int | None, typer.Option(min=0, help="Only log lines of this trial.")] = None,
+    grep: Annotated[str, typer.Option(metavar="TEXT", help="Only log lines with this, in any case.")] = "",
     as_json: AsJsonLines = False,
 ) -> ExitCode:
     """What happened to a job and what it reported: states, epochs, messages. With -f the exit code is the job's."""
+    wanted = _filter(level, attempt, rank, trial, grep)
     queue = open_queue()
     found = queue.get(job)
     if not follow:
         for event in recorded(queue, found.id, after):
-            _print(event, progress, as_json)
+            _print(event, progress, as_json, wanted)
         return ExitCode.SUCCEEDED
     try:
         for event in queue.follow(found.id, after):
-            _print(event, progress, as_json)
+            _print(event, progress, as_json, wanted)
     except KeyboardInterrupt as interrupt:
         raise NotFinished(
             f"no longer following; the job goes on. Stop it: closegap cancel {found.id}"
@@ -51,6 +61,7 @@ def register(app: typer.Typer) -> None:
         app, "logs", logs,
         "closegap logs mnist-iterative",
         "closegap logs -f mnist-iterative",
+        "closegap logs mnist-ranks --rank 1 --level warning",
         "closegap logs 7f3a --json --progress",
     )  # fmt: skip
 
@@ -66,7 +77,7 @@ def text(event: Event) -> str:
 def sentence(kind: str, data: dict[str, Any]) -> str:
     """What an attempt reported, without the time."""
     if kind == "log":
-        return str(data.get("line", data))
+        return text_of(data) if "line" in data else str(data)
     if kind == "epoch":
         parts = [
             f"{part} ELBO {words.nats((data.get(part) or {}).get('elbo'))}" for part in ("train", "valid")
@@ -86,7 +97,17 @@ def recorded(queue: Queue, job: str, after: str = "0") -> Iterator[Event]:
         after = page[-1].id
 
 
-def _print(event: Event, progress: bool, as_json: bool) -> None:
+def _filter(level: str | None, attempt: int | None, rank: int | None, trial: int | None, text: str) -> Filter:
+    """Raises BadParameter."""
+    named = next((one for one in LEVELS if one == level), None)
+    if level is not None and named is None:
+        raise typer.BadParameter(f"`{level}` is no level; accepted: {', '.join(LEVELS)}")
+    return Filter(named, attempt, rank, trial, text)
+
+
+def _print(event: Event, progress: bool, as_json: bool, wanted: Filter) -> None:
+    if wanted and not (event.type == "log" and wanted(event.data)):
+        return
     if event.type == "progress" and not progress:
         return
     if as_json:

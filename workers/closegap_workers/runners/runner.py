@@ -40,6 +40,11 @@ class Context:
     registry: Registry
     stream: Stream
     ray_address: str | None
+    whose: dict[str, Any] = field(default_factory=dict)
+    """What lines of the log name: job, attempt, project, kind, request_id."""
+    tensorboard: bool = False
+    mlflow: dict[str, str] = field(default_factory=dict)
+    """{uri, experiment} where trainings are recorded there."""
 
     def lineage(self, **more: Any) -> dict[str, Any]:
         """Where a product comes from; everything but `job` is part of its digest."""

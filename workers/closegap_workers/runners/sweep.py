@@ -16,7 +16,7 @@ from closegap_workers.channel import Channel
 from closegap_workers.outcome import RequestError, WorkError
 from closegap_workers.points import points
 from closegap_workers.runners.runner import Context, Product, Result, Runner, Task
-from closegap_workers.runners.train import train_task
+from closegap_workers.runners.train import tensorboard_output, train_task
 from closegap_workers.trials import Trial, curve, folder_of
 
 
@@ -37,7 +37,7 @@ class SweepRunner(Runner):
         tasks = []
         for number, point in enumerate(points(spec)):
             folder, config = folder_of(trials, number), apply(spec.train, point)
-            training = train_task(context, config, folder / "checkpoints", folder / "model")
+            training = train_task(context, config, folder / "checkpoints", folder / "model", folder.name)
             tasks.append({"id": number, "params": point, "epochs": config.training.epochs, "train": training})
         return {"trials": tasks, "folder": str(trials)}
 
@@ -68,7 +68,8 @@ class SweepRunner(Runner):
             "sweep": Product(table, "sweep", context.lineage(data_digest=data)),
             "model": Product(model, "model", context.model_lineage(data_digest=data)),
         }
-        return Result(products, {"best": {name: summary[name] for name in ("trial", "params", "valid_elbo")}})
+        best_trial = {name: summary[name] for name in ("trial", "params", "valid_elbo")}
+        return Result(products, {"best": best_trial} | tensorboard_output(context))
 
 
 def best_of(trials: list[Trial]) -> Trial:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from closegap.kinds import TrainSpec
+from closegap.spec import digest
 from closegap_core.config import TrainConfig
 from closegap_core.data import load
 from closegap_workers.channel import Channel
+from closegap_workers.recorder import recorders
 from closegap_workers.runners.runner import Context, Product, Result, Runner, Task, model_task
 
 if TYPE_CHECKING:
@@ -35,17 +38,20 @@ class TrainRunner(Runner):
         # Imported where the work is: the attempt itself starts sooner without torch.
         import torch
 
-        from closegap_core.fit import Stopped, finish, fit
+        from closegap_core.fit import EpochMetrics, Stopped, finish, fit
 
         config = TrainConfig.model_validate(task["config"])
         dataset = load(config.data, config.model.likelihood.kind, [Path(root) for root in task["roots"]])
         checkpoints, decoder = Path(task["checkpoints"]), Path(task["decoder"]) if "decoder" in task else None
         device = torch.device(task["device"])
         shown = Path(task["shown"]) if "shown" in task else None
-        for event in fit(config, dataset, checkpoints, group, channel.stopped, device, decoder, shown):
-            if isinstance(event, Stopped):
-                return None
-            channel.put(event.to_dict())
+        with recorders(task["records"] if group.rank == 0 else {}, channel) as records:
+            for event in fit(config, dataset, checkpoints, group, channel.stopped, device, decoder, shown):
+                if isinstance(event, Stopped):
+                    return None
+                channel.put(event.to_dict())
+                if isinstance(event, EpochMetrics):
+                    records.epoch(event.to_dict())
         if group.rank > 0:
             return {}
         summary = finish(config, dataset, checkpoints, Path(task["folder"]), decoder)
@@ -61,15 +67,52 @@ class TrainRunner(Runner):
         lineage = context.model_lineage(data_digest=answer["data_digest"], **parent)
         product = Product(Path(task["folder"]), "model", lineage)
         summary = answer["summary"]
-        return Result({"model": product}, {"valid_elbo": summary["valid_elbo"], "epochs": summary["epochs"]})
+        outputs = {"valid_elbo": summary["valid_elbo"], "epochs": summary["epochs"]}
+        return Result({"model": product}, outputs | tensorboard_output(context))
 
 
-def train_task(context: Context, config: TrainConfig, checkpoints: Path, folder: Path) -> Task:
-    """One training as plain values; a trial of a sweep is one too."""
+def train_task(
+    context: Context, config: TrainConfig, checkpoints: Path, folder: Path, trial: str = ""
+) -> Task:
+    """One training as plain values; a trial of a sweep is one too, and has a name."""
     return {
+        "records": _records(context, config, trial),
         "config": config.model_dump(mode="json"),
         "roots": [str(root) for root in context.roots],
         "checkpoints": str(checkpoints),
         "folder": str(folder),
         "device": "cuda" if context.spec.resources.gpus > 0 else "cpu",
     }
+
+
+def tensorboard_output(context: Context) -> dict[str, str]:
+    """Where the event files are; they hold times, so they are no part of the bundle."""
+    return {"tensorboard": str(record_folder(context.work))} if context.tensorboard else {}
+
+
+def record_folder(work: Path) -> Path:
+    """Event files of TensorBoard, of each trial in a folder of its own; stays as long as the job's log."""
+    return work / "logs" / "tensorboard"
+
+
+def run_file(work: Path, trial: str = "") -> Path:
+    """What keeps the id of a training's MLflow run."""
+    return work / "logs" / "mlflow" / f"{trial or 'run'}.json"
+
+
+def _records(context: Context, config: TrainConfig, trial: str) -> dict[str, Any]:
+    wanted: dict[str, Any] = {}
+    if context.tensorboard:
+        folder = record_folder(context.work) / trial
+        wanted["tensorboard"] = {"folder": str(folder), "kl_warmup": config.training.kl_warmup}
+    if context.mlflow:
+        tags = {f"closegap.{name}": str(value) for name, value in context.whose.items()}
+        wanted["mlflow"] = {
+            **context.mlflow,
+            "file": str(run_file(context.work, trial)),
+            "name": f"{context.job} {trial}".strip(),
+            "tags": {**tags, "closegap.digest": digest(context.spec), "closegap.version": version("closegap")}
+            | ({"closegap.trial": trial} if trial else {}),
+            "config": config.model_dump(mode="json"),
+        }
+    return wanted

@@ -1,0 +1,236 @@
+"""What trainings leave for TensorBoard and MLflow, and that a training is the same with and without."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboardX.crc32c import _crc32c
+from tensorboardX.proto.event_pb2 import Event as Recorded
+
+from closegap.artifacts import ArtifactStore
+from closegap.job import Job, State
+from closegap.queue import Queue
+from closegap.settings import Settings
+from closegap_workers.channel import Channel, Event
+from closegap_workers.mlflow_run import MlflowRun, link
+from closegap_workers.recorder import Recorder, Recorders, recorders, scalars
+from closegap_workers.tensorboard import PATTERN, TensorBoard, _masked, _records, framed, recorded
+from tests.workers.working import Working, training, until
+
+Start = Callable[..., Working]
+Over = Callable[..., Job]
+Submit = Callable[..., Job]
+
+
+def epoch(number: int) -> Event:
+    """As `fit` says it."""
+    bound = {"elbo": -30.5 - number, "log_likelihood": -25.0, "kl": 5.5 + number}
+    valid = {**bound, "elbo_by_iteration": [-40.0, -35.0, bound["elbo"]]}
+    return {
+        "type": "epoch", "epoch": number, "epochs": 9, "step": 8 * number, "train": bound, "valid": valid,
+        "learning_rate": 2e-4, "seconds": 0.5,
+    }  # fmt: skip
+
+
+def read(folder: Path) -> dict[int, dict[str, float]]:
+    """What TensorBoard's own message type makes of the files: scalars by step. A step comes once."""
+    found: dict[int, dict[str, float]] = {}
+    for path in sorted(folder.glob(PATTERN)):
+        version, *events = [Recorded.FromString(data) for data in _records(path.read_bytes())]
+        assert version.file_version == "brain.Event:2"
+        for event in events:
+            assert event.step not in found
+            assert abs(event.wall_time - time.time()) < 600
+            found[event.step] = {value.tag: value.simple_value for value in event.summary.value}
+    return found
+
+
+class Told(Channel):
+    """A channel that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def put(self, event: Event) -> None:
+        assert event["type"] == "log"
+        assert event["level"] == "warning"
+        self.lines.append(event["line"])
+
+    def stopped(self) -> bool:
+        return False
+
+
+# --- TensorBoard ------------------------------------------------------------------------------------------
+
+
+def test_event_files_are_those_that_tensorboard_reads(tmp_path: Path) -> None:
+    board = TensorBoard(str(tmp_path), kl_warmup=4.0)
+    for number in (1, 2):
+        board.epoch(epoch(number))
+    board.close()
+    found = read(tmp_path)
+    assert set(found) == {8, 16}
+    assert found[8] == pytest.approx(
+        {
+            "elbo/train": -31.5, "elbo/valid": -31.5, "kl/train": 6.5, "kl/valid": 6.5, "epoch": 1.0,
+            "log_likelihood/train": -25.0, "log_likelihood/valid": -25.0, "kl_weight": 0.25,
+            "learning_rate": 2e-4, "seconds_per_epoch": 0.5, "elbo_by_iteration/00": -40.0,
+            "elbo_by_iteration/01": -35.0, "elbo_by_iteration/02": -31.5,
+        }
+    )  # fmt: skip
+    assert scalars(epoch(3), 0.0)["kl_weight"] == scalars(epoch(9), 4.0)["kl_weight"] == 1.0
+    for data in (b"", b"123456789", bytes(range(256))):
+        crc = _crc32c(data)
+        assert _masked(data) == ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+        assert list(_records(framed(data))) == [data]
+
+
+def test_a_later_attempt_goes_on_after_the_last_whole_epoch(tmp_path: Path) -> None:
+    first = TensorBoard(str(tmp_path), 0.0)
+    for number in (1, 2, 3):
+        first.epoch(epoch(number))
+    first.close()
+    [file] = tmp_path.glob(PATTERN)
+    whole = file.read_bytes()
+    for cut in (1, 7, 40):  # the writer was killed in the middle of the third
+        file.write_bytes(whole[:-cut])
+        assert [step for _, step in recorded(tmp_path)] == [8, 16]
+    second = TensorBoard(str(tmp_path), 0.0)
+    for number in (2, 3, 4):  # from the checkpoint of the first epoch
+        second.epoch(epoch(number))
+    second.close()
+    assert sorted(read(tmp_path)) == [8, 16, 24, 32]
+    third = TensorBoard(str(tmp_path), 0.0)
+    third.epoch(epoch(4))
+    third.close()
+    assert len(list(tmp_path.glob(PATTERN))) == 2  # nothing new, no file
+
+
+def test_a_recorder_that_fails_says_so_once_and_harms_nobody() -> None:
+    class Broken(Recorder):
+        name = "Broken"
+
+        def epoch(self, event: Event) -> None:
+            raise OSError("disk full")
+
+        def close(self) -> None:
+            raise AssertionError("it is gone")
+
+    class Sound(Recorder):
+        name = "Sound"
+
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def epoch(self, event: Event) -> None:
+            self.seen.append(event["epoch"])
+
+        def close(self) -> None:
+            self.seen.append(-1)
+
+    said: list[str] = []
+    sound = Sound()
+    with Recorders([Broken(), sound], said.append) as all_of_them:
+        for number in (1, 2):
+            all_of_them.epoch(epoch(number))
+    assert said == ["Broken records nothing more: OSError: disk full"]
+    assert sound.seen == [1, 2, -1]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = Told()
+    with recorders({"tensorboard": {"folder": str(tmp_path / "file" / "x"), "kl_warmup": 0.0}}, told) as none:
+        none.epoch(epoch(1))
+    assert len(told.lines) == 1
+    assert "epochs are not recorded" in told.lines[0]
+
+
+def test_a_training_is_the_same_recorded_and_not_and_after_a_kill(
+    start: Start, queue: Queue, submit: Submit, over: Over, settings: Settings, tmp_path: Path
+) -> None:
+    """One job with everything on, whose attempt is killed, and one with everything off: the same weights."""
+    uri = (tmp_path / "runs").as_uri()
+    job = submit(training(epochs=60, name="recorded"))
+    worker = start("--jobs", "2", variables={"CLOSEGAP_MLFLOW_URI": uri})
+    until(lambda: len([e for e in queue.events(job.id) if e.type == "epoch"]) >= 4)
+    worker.attempt().send_signal(signal.SIGKILL)
+    done = over(job, State.SUCCEEDED)
+    assert done.attempt == 2
+    store = ArtifactStore(settings.storage)
+    folder = store.work(job.work) / "logs" / "tensorboard"
+    assert done.outputs["tensorboard"] == str(folder)
+    metrics = json.loads(store.open(done.outputs["model"]).file("metrics.json").read_text())
+    found = read(folder)
+    assert sorted(found) == [entry["step"] for entry in metrics["history"]]
+    for entry in metrics["history"]:
+        assert found[entry["step"]]["elbo/valid"] == pytest.approx(entry["valid"]["elbo"], rel=1e-6)
+    _check_run(tmp_path / "runs", done, metrics["history"])
+
+    other = submit(training(epochs=60, name="not-recorded"))
+    start("--until-idle", variables={"CLOSEGAP_TENSORBOARD": "false"})
+    plain = over(other, State.SUCCEEDED)
+    assert "tensorboard" not in plain.outputs
+    assert not (store.work(other.work) / "logs" / "tensorboard").exists()
+    for name in ("weights.safetensors", "config.json"):
+        both = [store.open(one.outputs["model"]).file(name).read_bytes() for one in (done, plain)]
+        assert both[0] == both[1]
+
+
+def _check_run(runs: Path, job: Job, history: list[Mapping[str, Any]]) -> None:
+    """One run of both attempts, with every epoch once, its parameters, tags and the link to its model."""
+    [meta] = [path for path in runs.glob("*/*/meta.yaml") if path.parent.name != "models"]
+    run = meta.parent
+    assert (run / "tags" / "closegap.job").read_text() == job.id
+    assert (run / "tags" / "closegap.output.model").read_text() == job.outputs["model"]
+    assert (run / "tags" / "closegap.digest").read_text() == job.digest
+    assert (run / "params" / "training.epochs").read_text() == "60"
+    lines = [line.split() for line in (run / "metrics" / "elbo" / "valid").read_text().splitlines()]
+    assert [int(step) for _, _, step in lines] == [entry["step"] for entry in history]
+    assert [float(value) for _, value, _ in lines] == [entry["valid"]["elbo"] for entry in history]
+    assert "status: 3" in meta.read_text()  # FINISHED
+
+
+# --- MLflow -----------------------------------------------------------------------------------------------
+
+
+def order(uri: str, file: Path) -> dict[str, Any]:
+    """Of one run."""
+    config = {"training": {"kl_warmup": 0.0, "epochs": 3}}
+    return {
+        "uri": uri, "experiment": "closegap", "name": "train-1", "file": str(file), "tags": {}, "config": config
+    }  # fmt: skip
+
+
+def test_a_tracking_server_that_is_away_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    monkeypatch.setattr("closegap_workers.mlflow_run.CLOSE_SECONDS", 120.0)
+    told: list[str] = []
+    run = MlflowRun(order("http://127.0.0.1:9", tmp_path / "run.json"), told.append)
+    begun = time.monotonic()
+    for number in (1, 2, 3):
+        run.epoch(epoch(number))
+    assert time.monotonic() - begun < 0.5  # a training does not wait for it
+    run.close()
+    assert len(told) == 1
+    assert told[0].startswith("MLflow records nothing more: ")
+    with pytest.raises(FileNotFoundError):
+        link("http://127.0.0.1:9", tmp_path / "run.json", {})
+
+
+@pytest.mark.parametrize(
+    "uri", ["runs", "s3://bucket", "file://", "http://bob:pw@host", "databricks", "ftp://x"]
+)
+def test_only_places_that_an_operator_may_mean_are_taken(uri: str) -> None:
+    from closegap.errors import SettingsError
+
+    with pytest.raises(SettingsError, match="MLFLOW_URI") as caught:
+        Settings.load(mlflow_uri=uri)
+    assert "pw" not in str(caught.value)

@@ -1,0 +1,132 @@
+"""A training as a run of MLflow's: parameters, metrics an epoch, tags, and where its model lies.
+
+Where runs go is the operator's setting, never a spec's text. MLflow is spoken with by a thread of its own: a tracking
+server that is slow or away costs a training nothing but the record.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+from closegap_core.durable import write_bytes
+from closegap_workers.channel import Event
+from closegap_workers.recorder import Recorder, Say, scalars
+
+CLOSE_SECONDS = 30.0
+"""How long the end of a training waits for the record to be whole."""
+_LONGEST = 500
+"""Characters of a parameter: the oldest servers take no more."""
+_AT_ONCE = 100
+
+
+@final
+class MlflowRun(Recorder):
+    """One run. order: {uri, experiment, name, file (which keeps the run's id), tags, config}."""
+
+    name = "MLflow"
+
+    def __init__(self, order: Mapping[str, Any], say: Say) -> None:
+        self._order, self._say = order, say
+        self._events: queue.Queue[Event | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._record, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def epoch(self, event: Event) -> None:
+        self._events.put(event)
+
+    def close(self) -> None:
+        self._events.put(None)
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            self._say(f"MLflow has not taken the last epochs within {CLOSE_SECONDS:g} s")
+
+    def _record(self) -> None:
+        try:
+            client = client_of(self._order["uri"])
+            kept = _begun(client, self._order)
+            while (event := self._events.get()) is not None:
+                if event["step"] > kept["step"]:
+                    _log(client, kept["run"], event, self._order["config"]["training"]["kl_warmup"])
+                    kept["step"] = event["step"]
+                    _keep(self._order, kept)
+        except Exception as error:
+            self._say(f"MLflow records nothing more: {type(error).__name__}: {error}")
+
+
+def client_of(uri: str) -> Any:
+    """MLflow's client. Raises what MLflow raises; ImportError without the extra `mlflow`."""
+    try:
+        from mlflow import MlflowClient
+        from mlflow import environment_variables as variables
+    except ImportError as error:
+        raise ImportError(
+            "CLOSEGAP_MLFLOW_URI is set, but MLflow is not installed: pip install 'closegap[mlflow]'"
+        ) from error
+    settings: list[tuple[Any, Any]] = [
+        (variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, 2),  # seven, with waits that double, are minutes
+        (variables.MLFLOW_HTTP_REQUEST_TIMEOUT, 10),
+    ]
+    if uri.startswith("file:"):
+        # MLflow asks whether one means it; the setting says so.
+        settings.append((variables.MLFLOW_ALLOW_FILE_STORE, True))
+    for variable, value in settings:
+        if not variable.is_set():
+            variable.set(value)
+    return MlflowClient(tracking_uri=uri)
+
+
+def link(uri: str, file: Path, tags: Mapping[str, str], state: str = "FINISHED") -> None:
+    """Tag the run whose id a file keeps, with where its result lies, and end it. Raises what MLflow raises."""
+    run = json.loads(file.read_text())["run"]
+    client = client_of(uri)
+    for name, value in tags.items():
+        client.set_tag(run, name, value)
+    client.set_terminated(run, state)
+
+
+def _begun(client: Any, order: Mapping[str, Any]) -> dict[str, Any]:
+    """The run of an earlier attempt, or a new one: {run, step (of the last epoch that is recorded)}."""
+    file = Path(order["file"])
+    if file.exists():
+        kept: dict[str, Any] = json.loads(file.read_text())
+        return kept
+    found = client.get_experiment_by_name(order["experiment"])
+    experiment = found.experiment_id if found else client.create_experiment(order["experiment"])
+    run = client.create_run(experiment, run_name=order["name"], tags=order["tags"]).info.run_id
+    kept = {"run": run, "step": -1}
+    _keep(order, kept)
+    from mlflow.entities import Param
+
+    flat = [Param(name, text[:_LONGEST]) for name, text in _flat(order["config"])]
+    for first in range(0, len(flat), _AT_ONCE):
+        client.log_batch(run, params=flat[first : first + _AT_ONCE])
+    return kept
+
+
+def _keep(order: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    file = Path(order["file"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, json.dumps(dict(kept)).encode())
+
+
+def _log(client: Any, run: str, event: Event, kl_warmup: float) -> None:
+    from mlflow.entities import Metric
+
+    now = int(1000 * time.time())
+    metrics = [Metric(name, value, now, event["step"]) for name, value in scalars(event, kl_warmup).items()]
+    client.log_batch(run, metrics=metrics)
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Leaves of a configuration by their dotted names."""
+    if isinstance(value, Mapping):
+        return [
+            leaf for key, item in value.items() for leaf in _flat(item, f"{name}.{key}" if name else str(key))
+        ]
+    return [(name, value if isinstance(value, str) else json.dumps(value))]

@@ -1,0 +1,93 @@
+"""Where the epochs of a training are recorded beside its result, for tools that people look at many runs with.
+
+A recorder reads events and nothing else: with and without it a training is the same, bit for bit. One that fails says
+so once and is silent from then on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, final
+
+from closegap_workers.channel import Channel, Event
+
+Say = Callable[[str], None]
+"""Takes a sentence for the job's log."""
+
+
+class Recorder(ABC):
+    """One place."""
+
+    name: str
+
+    @abstractmethod
+    def epoch(self, event: Event) -> None:
+        """Record an `epoch` event; one that is recorded already, by an earlier attempt, is left out."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Everything is there afterwards, or what is not was told."""
+
+
+@final
+class Recorders:
+    """All of a training's; an exception of one reaches neither the training nor the others."""
+
+    def __init__(self, recorders: Iterable[Recorder], say: Say) -> None:
+        self._recorders, self._say = list(recorders), say
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._each(lambda recorder: recorder.close())
+
+    def epoch(self, event: Event) -> None:
+        """Record an `epoch` event everywhere."""
+        self._each(lambda recorder: recorder.epoch(event))
+
+    def _each(self, do: Callable[[Recorder], None]) -> None:
+        for recorder in tuple(self._recorders):
+            try:
+                do(recorder)
+            except Exception as error:  # of somebody else's library, disk or network
+                self._recorders.remove(recorder)
+                self._say(f"{recorder.name} records nothing more: {type(error).__name__}: {error}")
+
+
+def recorders(wanted: Mapping[str, Any], channel: Channel) -> Recorders:
+    """Those that a task asks for, by name, each with what it needs."""
+
+    def say(line: str) -> None:
+        channel.put({"type": "log", "line": line, "level": "warning"})
+
+    made: list[Recorder] = []
+    try:
+        if "tensorboard" in wanted:
+            from closegap_workers.tensorboard import TensorBoard
+
+            made.append(TensorBoard(**wanted["tensorboard"]))
+        if "mlflow" in wanted:
+            from closegap_workers.mlflow_run import MlflowRun
+
+            made.append(MlflowRun(wanted["mlflow"], say))
+    except OSError as error:
+        say(f"epochs are not recorded: {error}")
+    return Recorders(made, say)
+
+
+def scalars(event: Event, kl_warmup: float) -> dict[str, float]:
+    """The numbers of an epoch, by `<quantity>/<part>`; nats, seconds. kl_warmup: epochs."""
+    found = {"learning_rate": event["learning_rate"], "seconds_per_epoch": event["seconds"]}
+    found["kl_weight"] = min(1.0, event["epoch"] / kl_warmup) if kl_warmup else 1.0
+    for part in ("train", "valid"):
+        for name, value in event[part].items():
+            if isinstance(value, list):
+                found |= {f"{name}/{place:02d}": each for place, each in enumerate(value)}
+            else:
+                found[f"{name}/{part}"] = value
+    return {name: float(value) for name, value in found.items()}

@@ -118,6 +118,7 @@ class Job(Record):
     pipeline: str = Field(description="Shared by jobs that were submitted together.")
     submitted_by: str = ""
     request_id: str = Field("", description="Of the request that submitted it.")
+    traceparent: str = Field("", description="Of the submission's span (W3C Trace Context); empty without.")
     retry_of: str | None = None
     retried_as: str | None = None
     cancelled_by: str | None = Field(
@@ -132,6 +133,7 @@ class Job(Record):
         None, description="Since when it waits, as its place in the line counts it."
     )
     claimed: datetime | None = None
+    waited: float | None = Field(None, description="Seconds that it stood in a line before that claim.")
     started: datetime | None = None
     finished: datetime | None = None
 
@@ -162,6 +164,7 @@ class Claim(Record):
     attempt: int
     lease: Lease
     fence: int = Field(description="Higher than that of every claim before, of whatever job.")
+    seconds: float = Field(0.0, description="That the claim took.")
 
 
 @final

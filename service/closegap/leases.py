@@ -48,7 +48,8 @@ class Leases(Part):
         self._took = (token, 1000 * (time.perf_counter() - began))
         lease = Lease(job=found, attempt=int(rest[0]), token=token)
         job, self._asking = self._records.read(found), ""
-        return Claim(job=job, attempt=lease.attempt, lease=lease, fence=int(rest[1]))
+        seconds = self._took[1] / 1000
+        return Claim(job=job, attempt=lease.attempt, lease=lease, fence=int(rest[1]), seconds=seconds)
 
     def wait_for_work(self, timeout: float) -> None:
         """Return when something may be claimed since this queue's last claim, after `timeout` or 10 seconds."""

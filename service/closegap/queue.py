@@ -61,6 +61,7 @@ class Queue(Leases, Roster):
         actor: str = "user",
         project: str = DEFAULT_PROJECT,
         request_id: str = "",
+        traceparent: str = "",
     ) -> list[Job]:
         """Record all of the specs as jobs of a project, or none.
 
@@ -77,7 +78,7 @@ class Queue(Leases, Roster):
         def build() -> Submission:
             return prepare(specs, lambda ids: self._records.kinds(ids, project))
 
-        return self._submit(build, key, project, actor, request_id)
+        return self._submit(build, key, project, actor, request_id, traceparent)
 
     def check(self, specs: Sequence[Spec], project: str = DEFAULT_PROJECT) -> None:
         """Whether needs and outputs that specs name are there. Records nothing. Raises SpecError."""
@@ -89,17 +90,30 @@ class Queue(Leases, Roster):
         quota.refuse_impossible(self._client, self._root, project, specs)
 
     def retry(
-        self, identifier: str, actor: str = "user", projects: Projects = None, request_id: str = ""
+        self,
+        identifier: str,
+        actor: str = "user",
+        projects: Projects = None,
+        request_id: str = "",
+        traceparent: str = "",
     ) -> list[Job]:
         """New jobs for one that failed or was cancelled, and for those that did not run because of it.
 
         Raises NotFound, Conflict (not over, succeeded, already retried, or its own need is what failed).
         """
         job = self.get(identifier, projects)
-        return self._submit(lambda: again(job, self._records), None, job.project, actor, request_id)
+        return self._submit(
+            lambda: again(job, self._records), None, job.project, actor, request_id, traceparent
+        )
 
     def _submit(
-        self, build: Callable[[], Submission], key: str | None, project: str, actor: str, request_id: str
+        self,
+        build: Callable[[], Submission],
+        key: str | None,
+        project: str,
+        actor: str,
+        request_id: str,
+        traceparent: str,
     ) -> list[Job]:
         # A key of our own makes a submission whose answer was lost safe to send again.
         kept, key = (0, key) if key else (GENERATED_KEY_SECONDS, f"generated-{secrets.token_hex(16)}")
@@ -111,7 +125,7 @@ class Queue(Leases, Roster):
             try:
                 ids = self._run(
                     "submit", project, key, submission.digest, kept, actor[: audit.LONGEST], request_id,
-                    submission.text, milliseconds(audit.KEPT.total_seconds()),
+                    submission.text, milliseconds(audit.KEPT.total_seconds()), traceparent,
                 )  # fmt: skip
             except IdTaken:
                 continue

@@ -20,8 +20,8 @@ Projects = frozenset[str] | None
 """Those whose jobs may be seen; None is all. What another project has is not there."""
 
 _TEXT = ("id", "project", "kind", "name", "digest", "state", "reason", "owner", "pipeline", "submitted_by",
-         "request_id", "retry_of", "retried_as", "cancelled_by", "work", "priority", "preemptible", "version",
-         "attempt")  # fmt: skip
+         "request_id", "traceparent", "retry_of", "retried_as", "cancelled_by", "work", "priority", "preemptible",
+         "version", "attempt")  # fmt: skip
 _JSON = ("spec", "needs", "outputs", "error", "wish", "labels")
 _TIMES = ("lease_until", "not_before", "created", "updated", "claimed", "started", "finished")
 _AT_ONCE = 250
@@ -134,6 +134,8 @@ def _job(fields: Mapping[str, str]) -> Job:
     value: dict[str, Any] = {name: fields[name] for name in _TEXT if name in fields}
     value |= {name: json.loads(fields[name]) for name in _JSON if name in fields}
     value |= {name: _time(fields[name]) for name in _TIMES if name in fields}
+    if "waited" in fields:
+        value["waited"] = int(fields["waited"]) / 1000
     if "since" in fields:
         value["queued"] = datetime.fromtimestamp(int(fields["since"]) / 1e6, UTC)
     value["retries_spent"] = {

@@ -74,6 +74,15 @@ class Settings(BaseSettings):
         "auto",
         description="Of what processes say: JSON lines, or columns for people; auto: by terminal or not.",
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        validation_alias=AliasChoices(
+            "otlp_endpoint", "CLOSEGAP_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+        ),
+        description="Where spans are exported to by OTLP over HTTP (base URL); absent: nowhere. Needs the extra "
+        "`trace`. `OTEL_EXPORTER_OTLP_ENDPOINT` is read too, and OTEL_EXPORTER_OTLP_HEADERS by the exporter.",
+    )
     tensorboard: bool = Field(True, description="Whether trainings write event files for TensorBoard.")
     mlflow_uri: str | None = Field(
         None,

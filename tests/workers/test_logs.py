@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,16 +15,13 @@ import pytest
 import structlog
 
 from closegap import journal, loglines
-from closegap.artifacts import ArtifactStore
-from closegap.job import Job, State
 from closegap.journal import Lines, Redaction, encoded
 from closegap.loglines import Filter
-from closegap.queue import Queue
 from closegap.settings import Settings
 from closegap_workers.channel import Channel, Event
 from closegap_workers.logs import Log, Raw, Tail, event_of
 from closegap_workers.relay import RATE, Relay, relayed
-from tests.workers.working import Working, training
+from tests.workers.working import Working
 
 Start = Callable[..., Working]
 TOKEN = "cg_0123456789ab_" + "S3cret-" * 6 + "x"
@@ -256,21 +252,3 @@ def test_a_flood_is_bounded_and_confessed() -> None:
     said = [event["record"]["event"] for event in heard.events]
     assert len(said) < 20 * RATE
     assert "lines left out" in said[-1]
-
-
-def test_ranks_and_trials_are_told_apart(
-    start: Start, queue: Queue, settings: Settings, submit: Callable[..., Job], over: Callable[..., Job]
-) -> None:
-    """What fails in a process of Ray's says so in the attempt's log, with its rank."""
-    job = submit(training(1, workers=2, data={"source": "no-such-data"}))
-    start("--until-idle")
-    over(job, State.FAILED)
-    file = ArtifactStore(settings.storage).work(job.work) / "logs" / "attempt-1.log"
-    failed = [record for record in records(file) if record["event"] == "the work failed"]
-    assert {record["rank"] for record in failed} <= {0, 1}
-    assert 1 <= len(failed) <= 2  # once a rank
-    assert "no-such-data" in failed[0].get("exception", ""), records(file)
-    assert {record["job"] for record in records(file)} == {job.id}
-    told = [event.data for event in queue.events(job.id, limit=5000) if event.type == "log"]
-    assert any(data.get("rank") == failed[0]["rank"] and data["attempt"] == 1 for data in told)
-    assert os.stat(file).st_mode & 0o022 == 0

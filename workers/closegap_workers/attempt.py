@@ -20,12 +20,14 @@ from closegap.journal import Redaction
 from closegap.kinds import Spec
 from closegap.registry import Registry
 from closegap.settings import Settings
+from closegap.trace import Span
 from closegap_core import bundle
 from closegap_workers.channel import Event, Stream
 from closegap_workers.logs import open_log, record_of
 from closegap_workers.outcome import failure_of
 from closegap_workers.process import die_with_parent
 from closegap_workers.runners import Context, Result, runner
+from closegap_workers.spans import traced
 from closegap_workers.work_folder import taken_over
 
 log = logging.getLogger("closegap.attempt")
@@ -44,8 +46,10 @@ def attempt(order: Mapping[str, Any]) -> int:
 
 def whose(order: Mapping[str, Any]) -> dict[str, Any]:
     """What each line of an attempt's log names."""
-    names = ("job", "attempt", "project", "kind", "request_id", "trace_id")
-    return {name: order[name] for name in names if order.get(name)}
+    names = ("job", "attempt", "project", "kind", "request_id")
+    span = Span.parse(order["traceparent"])
+    known = {name: order[name] for name in names if order[name]}
+    return known if span is None else {**known, "trace_id": span.trace}
 
 
 def _take_stdout() -> Any:
@@ -73,13 +77,15 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 stream=stream,
                 ray_address=settings.ray_address,
                 whose=whose(order),
+                traced=order["traced"],
                 tensorboard=settings.tensorboard,
                 mlflow=_mlflow(settings),
             )
             result = runner(spec.kind).run(context)
             if result is None:
                 return {"state": "stopped"}
-            outputs = _publish(result, store)
+            with traced(stream, order["traced"], "publish"):
+                outputs = _publish(result, store)
             _link_runs(context, outputs)
             return {"state": "succeeded", "outputs": outputs, "register": _wanted_name(spec)}
     except Exception as error:

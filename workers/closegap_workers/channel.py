@@ -20,6 +20,9 @@ class Channel(ABC):
     def put(self, event: Event) -> None:
         """Say one thing; does not wait for anybody to hear it."""
 
+    def piece(self, name: str, **attributes: Any) -> None:  # noqa: B027 – most channels keep no trace
+        """A piece of work – an epoch, a shard – has just ended. For the trace; where there is none, nothing."""
+
     @abstractmethod
     def stopped(self) -> bool:
         """Whether the work is asked to checkpoint and stop; cheap enough to be asked after every step."""

@@ -48,6 +48,10 @@ class Order:
     fence: int = 1
     """Higher than that of any attempt before it that had the same work folder."""
     kind: str = ""
+    traceparent: str = ""
+    """Of the attempt's span."""
+    traced: bool = False
+    """Whether anybody listens to spans."""
 
 
 class Ended(NamedTuple):
@@ -83,9 +87,15 @@ class Execution:
     """A running attempt. Made by the main thread: the kernel ends the attempt when the thread that made it ends."""
 
     def __init__(
-        self, order: Order, log: Path, variables: dict[str, str], hear: Callable[[Event], None]
+        self,
+        order: Order,
+        log: Path,
+        variables: dict[str, str],
+        hear: Callable[[Event], None],
+        trace: Callable[[Event], None] = lambda _: None,
     ) -> None:
-        self._hear, self._killed = hear, False
+        """`hear` takes what it reports, `trace` its spans."""
+        self._hear, self._trace, self._killed = hear, trace, False
         self._known = children()
         self._outcome: Event | None = None
         self._ray_job: str | None = None
@@ -167,6 +177,8 @@ class Execution:
                     self._outcome = event
                 elif event["type"] == "ray":
                     self._ray_job = event["job"]
+                elif event["type"] == "span":
+                    self._trace(event)
                 else:
                     self._hear(event)
 

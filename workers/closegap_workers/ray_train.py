@@ -49,7 +49,7 @@ class RankChannel(Channel):
         self._remote, self._rank = remote, rank
 
     def put(self, event: Event) -> None:
-        if self._rank == 0:
+        if self._rank == 0 or event["type"] == "span":
             self._remote.put({**event, "rank": 0} if event["type"] == "log" else event)
         if event["type"] == "epoch":
             ray.train.report({"epoch": int(event["epoch"]), "valid_elbo": float(event["valid"]["elbo"])})

@@ -29,6 +29,7 @@ from closegap_workers.ray_cluster import joined
 from closegap_workers.relay import relayed
 from closegap_workers.runners import runner
 from closegap_workers.runners.runner import Context, Task
+from closegap_workers.spans import traced
 from closegap_workers.trials import OVER, Trial, folder_of, note
 
 RESTARTS = 2
@@ -149,6 +150,8 @@ class TrialChannel(Channel):
             tune.report({"epoch": event["epoch"], "elbo": value})
         elif event["type"] == "log":
             self._remote.put({**event, "trial": self._trial.id})
+        elif event["type"] == "span":
+            self._remote.put(event)
 
     def say(self, **changes: Any) -> None:
         """Record a change of the trial, then tell of it; epochs are recorded once a second, states at once."""
@@ -172,14 +175,15 @@ def _trial(config: dict[str, Any], tasks: list[Task], folder: str, mailbox: Any)
     channel = TrialChannel(remote, trial, place)
     channel.say(state="running")
     (place / "model").mkdir(exist_ok=True)
-    with relayed(remote, trial=trial.id):
-        _work_on(task, channel)
+    name, on = f"trial {trial.id}", bool(task["train"].get("traced"))
+    with relayed(remote, trial=trial.id), traced(channel, on, name, name, trial=trial.id) as watched:
+        _work_on(task, channel, watched)
     remote.flush()
 
 
-def _work_on(task: Task, channel: TrialChannel) -> None:
+def _work_on(task: Task, channel: TrialChannel, watched: Channel) -> None:
     try:
-        answer = runner("train").work(task["train"], channel, SINGLE)
+        answer = runner("train").work(task["train"], watched, SINGLE)
     except (ConnectionError, TimeoutError):
         raise  # Tune starts the trial again
     except Exception as error:

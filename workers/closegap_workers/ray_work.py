@@ -10,6 +10,7 @@ from closegap_workers.outcome import failure_of
 from closegap_workers.ray_channel import Remote
 from closegap_workers.relay import relayed
 from closegap_workers.runners import Task, runner
+from closegap_workers.spans import traced
 
 if TYPE_CHECKING:
     from closegap_core.group import Group
@@ -24,8 +25,11 @@ def perform(kind: str, task: Task, remote: Remote, channel: Channel, group: Grou
     again. What is raised is a lost connection, which is how a rank learns of the death of another: then Ray starting
     the group again is the cure, unless the other left on purpose and has told the mailbox why.
     """
-    with relayed(remote, rank=group.rank):
-        return _performed(kind, task, remote, channel, group)
+    name, on = f"rank {group.rank}", bool(task.get("traced"))
+    with relayed(remote, rank=group.rank), traced(channel, on, name, name, rank=group.rank) as watched:
+        answer = _performed(kind, task, remote, watched, group)
+    remote.flush()
+    return answer
 
 
 def _performed(kind: str, task: Task, remote: Remote, channel: Channel, group: Group) -> Task | None:
@@ -43,7 +47,6 @@ def _performed(kind: str, task: Task, remote: Remote, channel: Channel, group: G
             raise
         _leave(group)
         return None
-    remote.flush()
     return answer
 
 

@@ -9,22 +9,25 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import final
 
 from structlog.contextvars import bound_contextvars
 
 from closegap.artifacts import ArtifactStore
 from closegap.errors import LeaseLost, NotFound, ServiceError, StoreUnavailable
-from closegap.job import Capacity, Claim
+from closegap.job import Capacity, Claim, Event
 from closegap.queue import Queue
 from closegap.settings import Settings
 from closegap.store import awaited
+from closegap.trace import Span, tracer
 from closegap_workers.cluster import Cluster, Keeper
 from closegap_workers.conclusion import Conclusion
 from closegap_workers.execution import Ended, Execution, Order, not_begun
 from closegap_workers.lease import LeaseThread
 from closegap_workers.leftovers import sweep
 from closegap_workers.process import adopt_orphans
+from closegap_workers.spans import AttemptTrace
 from closegap_workers.work_folder import log_file
 
 IDLE = 2.0
@@ -53,6 +56,7 @@ class Supervisor:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._signals = 0
         self._ended = threading.Event()
+        self._tracer = tracer(settings.otlp_endpoint, "closegap-worker")
         self._keeper: Keeper | None = None
         self._known: Cluster | None = None
         self._away = -QUIET
@@ -85,6 +89,7 @@ class Supervisor:
                 self._farewell()
             if self._keeper is not None:
                 self._keeper.stop(adopted=True)
+            self._tracer.close()
 
     def _cluster(self) -> Cluster:
         """The cluster; an embedded one that has ended is started again. Raises ClusterError."""
@@ -153,15 +158,17 @@ class Supervisor:
     def _attempt(self, claim: Claim, cluster: Cluster) -> None:
         job = claim.job
         whose = {"job": job.id, "attempt": claim.attempt, "project": job.project, "kind": job.kind}
-        with bound_contextvars(**whose, **({"request_id": job.request_id} if job.request_id else {})):
+        span = Span.parse(job.traceparent)
+        more = {"request_id": job.request_id, "trace_id": span.trace if span is not None else ""}
+        with bound_contextvars(**whose, **{name: word for name, word in more.items() if word}):
             self._run_attempt(claim, cluster)
 
     def _run_attempt(self, claim: Claim, cluster: Cluster) -> None:
-        job = claim.job
+        job, trace = claim.job, AttemptTrace(self._tracer, claim)
         log.info("job %s (%s), attempt %d: begins", job.id, job.kind, claim.attempt)
         lease = LeaseThread(self._queue, claim.lease, self._settings.lease_seconds)
         try:
-            ended = self._execute(claim, cluster, lease)
+            ended = self._execute(claim, cluster, lease, trace)
             if ended.killed and ended.ray_job is not None:
                 # Still under the lease: the next attempt must not meet what this one left.
                 sweep(cluster, ended.ray_job)
@@ -176,16 +183,20 @@ class Supervisor:
             said = lease.conclude(end.write, PATIENCE)
         except StoreUnavailable as error:
             said = f"its end could not be written, so it will be run again: {error}"
-        log.info("job %s, attempt %d: %s", job.id, claim.attempt, said or "its lease was lost")
+        said = said or "its lease was lost"
+        trace.end(said, failed=(ended.outcome or {}).get("state") not in ("succeeded", "stopped"))
+        log.info("job %s, attempt %d: %s", job.id, claim.attempt, said)
 
-    def _execute(self, claim: Claim, cluster: Cluster, lease: LeaseThread) -> Ended:
+    def _execute(self, claim: Claim, cluster: Cluster, lease: LeaseThread, trace: AttemptTrace) -> Ended:
         job = claim.job
         inputs = self._queue.inputs(job)
         order = Order(
-            job.id, claim.attempt, job.spec, inputs, job.work, job.project, job.request_id, claim.fence, job.kind
-        )
+            job.id, claim.attempt, job.spec, inputs, job.work, job.project, job.request_id, claim.fence, job.kind,
+            trace.traceparent, trace.on,
+        )  # fmt: skip
+        trace.begin(recorded(self._queue, job.id))
         file = log_file(self._store.work(job.work), claim.attempt)
-        execution = Execution(order, file, cluster.variables(), lease.hear)
+        execution = Execution(order, file, cluster.variables(), lease.hear, trace.hear)
         try:
             self._queue.start(claim.lease)
         except (LeaseLost, NotFound):
@@ -197,3 +208,11 @@ class Supervisor:
             kill=lambda: self._signals > 1 or lease.lost.is_set(),
             grace=self._settings.grace_seconds,
         )
+
+
+def recorded(queue: Queue, job: str) -> Iterator[Event]:
+    """Every event of a job so far, a page at a time."""
+    after = "0"
+    while page := queue.events(job, after):
+        yield from page
+        after = page[-1].id

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,12 +55,14 @@ def encode_dataset(
     config: EncodeConfig,
     identity: dict[str, Any],
     validation: Validation | None = None,
+    wrote: Callable[[int, int], None] = lambda number, rows: None,
 ) -> Iterator[Progress | EncodingSummary]:
     """Encode rows (N, X) float32, or Counts, with ids (N,) int64 into `folder`; yields progress, last the summary.
 
     identity: what must be equal when work is taken up again; its `model` is written beside each row. Where the model
     was trained on draws (x ~ Bernoulli(row), dequantised bytes), so are rows encoded, by `config.seed` and position.
-    validation: what the rows' ELBO is set beside in the summary.
+    validation: what the rows' ELBO is set beside in the summary. wrote: is told the number and rows of each shard that
+    is there from now on.
     Raises EncodeError: rows that do not fit, another encoding in `folder`, rows lost; StorageError: a full disk.
     """
     encoder = Encoder(encoder_path, config.threads)
@@ -83,6 +85,7 @@ def encode_dataset(
         encoding = encoder(x, config.iterations, config.batch_size)
         store.write(shard, first, table(ids[part], encoding, str(identity["model"])))
         done += part.stop - part.start
+        wrote(shard, part.stop - part.start)
         if (due := pace.due(done)) is not None:
             yield due
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

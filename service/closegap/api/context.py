@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple, final
 
 import redis.asyncio
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
 from closegap.api.feed import Feed
 from closegap.api.limits import Places, Rate, Seats
@@ -22,6 +23,7 @@ from closegap.shares import Shares
 from closegap.store import connect, listener
 from closegap.tallies import Tallies
 from closegap.tokens import Tokens
+from closegap.trace import Tracer, tracer
 
 PATIENCE = 1.0
 """Seconds that a request waits for a store that is away, before it is answered with 503."""
@@ -58,6 +60,7 @@ class Context(NamedTuple):
     tallies: Tallies
     measures: Measures
     scrapers: dict[str, float]
+    tracer: Tracer
     client: redis.Redis
     listener: redis.asyncio.Redis
     auth: bool
@@ -71,6 +74,7 @@ class Context(NamedTuple):
         await self.feed.close()
         await self.listener.aclose()
         self.client.close()
+        await run_in_threadpool(self.tracer.close)
 
 
 def opened(settings: Settings, auth: bool = True) -> Context:
@@ -78,6 +82,7 @@ def opened(settings: Settings, auth: bool = True) -> Context:
 
     Raises StoreUnavailable, SettingsError, StorageError.
     """
+    tracing = tracer(settings.otlp_endpoint, "closegap-api")
     client, listening = connect(settings, PATIENCE), listener(settings)
     queue = Queue(client, settings.namespace, settings.backoff_seconds)
     census, tallies = Census(client, settings.namespace), Tallies(client, settings.namespace)
@@ -102,6 +107,7 @@ def opened(settings: Settings, auth: bool = True) -> Context:
         tallies=tallies,
         measures=Measures(queue, tallies, settings.metrics_projects),
         scrapers={},
+        tracer=tracing,
         client=client,
         listener=listening,
         auth=auth,

@@ -43,6 +43,8 @@ class Caller:
     expires: datetime | None
     address: str
     request_id: str
+    traceparent: str = ""
+    """Of the caller's own span, where it has told one."""
 
     @property
     def key(self) -> str:
@@ -120,9 +122,10 @@ GlobalAdmin = Annotated[Caller, Depends(Ask(Role.ADMIN, everywhere=True))]
 def _caller(request: Request, context: Context, presented: str | None) -> Caller:
     address = request.client.host if request.client else ""
     request_id = request.scope.get("closegap.request_id", "")
+    traceparent = request.headers.get("traceparent", "")
     if not context.auth:
         _refuse_other_sites(request, context.settings.api_host)
-        return Caller("", "anyone", Role.ADMIN, None, None, address, request_id)
+        return Caller("", "anyone", Role.ADMIN, None, None, address, request_id, traceparent)
     cookie = None if presented else request.cookies.get(COOKIE)
     token = context.tokens.find(presented) if presented else _of_session(request, context, cookie)
     if token is None:
@@ -131,7 +134,9 @@ def _caller(request: Request, context: Context, presented: str | None) -> Caller
         said = "the token is none, was revoked, or is over" if given else "there is no token"
         detail = f"{said}; accepted: `Authorization: Bearer cg_…`"
         raise Answer(401, "unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="closegap"'})
-    return Caller(token.id, token.name, token.role, token.projects, token.expires, address, request_id)
+    return Caller(
+        token.id, token.name, token.role, token.projects, token.expires, address, request_id, traceparent
+    )
 
 
 def _make_acquainted(context: Context, secret: str) -> None:

@@ -209,7 +209,8 @@ def resume(job: JobName, response: Response, context: Ctx, caller: Submitter) ->
 )
 def retry(job: JobName, response: Response, context: Ctx, caller: Submitter) -> Jobs:
     """New jobs for one that failed or was cancelled, and for those that did not run because of it."""
-    jobs = context.queue.retry(job, caller.actor, caller.projects, caller.request_id)
+    with context.tracer.submission(caller.traceparent, "retry") as span:
+        jobs = context.queue.retry(job, caller.actor, caller.projects, caller.request_id, span)
     response.headers["Location"] = f"/v1/jobs/{jobs[0].id}"
     return with_reasons(context, caller, jobs)
 

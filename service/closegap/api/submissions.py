@@ -71,7 +71,8 @@ async def submit(
     def record() -> Jobs:
         chosen = caller.chosen(project)
         specs = _specs(content, media_type, scale, caller, chosen, context)
-        jobs = context.queue.submit(specs, idempotency_key, caller.actor, chosen, caller.request_id)
+        with context.tracer.submission(caller.traceparent, "submit") as span:
+            jobs = context.queue.submit(specs, idempotency_key, caller.actor, chosen, caller.request_id, span)
         return with_reasons(context, caller, jobs)
 
     found = await run_in_threadpool(record)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -68,6 +69,17 @@ def open_registry(settings: Settings | None = None) -> Registry:
     from closegap.registry import Registry
 
     return Registry(open_artifacts(settings))
+
+
+@contextmanager
+def traced(name: str) -> Iterator[str]:
+    """A span around a submission, where an endpoint is set; yields its jobs' traceparent. Raises SettingsError."""
+    from closegap.settings import Settings
+    from closegap.trace import tracer
+
+    tracing = tracer(Settings.load().otlp_endpoint, "closegap-cli")
+    with closing(tracing), tracing.submission("", name) as traceparent:
+        yield traceparent
 
 
 def actor() -> str:

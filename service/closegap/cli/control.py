@@ -9,7 +9,7 @@ import typer
 
 from closegap.cli import filters, output, words
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import actor, note_jobs, open_queue
+from closegap.cli.connection import actor, note_jobs, open_queue, traced
 from closegap.cli.errors import UsageError
 from closegap.cli.jobs import JobId, plain
 
@@ -94,7 +94,8 @@ def change(
 def retry(job: JobId, as_json: AsJson = False) -> None:
     """Run a failed or cancelled job again, as a new job that goes on from its checkpoints; also what needed it."""
     queue = open_queue()
-    made = queue.retry(job, actor=actor())
+    with traced("closegap retry") as span:
+        made = queue.retry(job, actor=actor(), traceparent=span)
     if as_json:
         output.document({"jobs": [plain(item) for item in made]})
         return

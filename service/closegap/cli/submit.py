@@ -60,13 +60,14 @@ def submit(
     as_json: AsJson = False,
 ) -> ExitCode:
     """Put the jobs of a spec file into the queue; prints their ids."""
-    from closegap.cli.connection import actor, open_queue
+    from closegap.cli.connection import actor, open_queue, traced
     from closegap.cli.follow import follow
 
     file = specfile.read(source, overrides, scale)
     specs = [_changed(spec, priority, label or []) for spec in checked(file, skip_data_check)]
     queue = open_queue()
-    jobs = queue.submit(specs, key=key, actor=actor(), project=project)
+    with traced("closegap submit") as span:
+        jobs = queue.submit(specs, key=key, actor=actor(), project=project, traceparent=span)
     if not as_json:
         for job in jobs:
             output.line(job.id)

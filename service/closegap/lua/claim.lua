@@ -32,11 +32,13 @@ end
 
 leave(found)
 local facts = redis.call('HMGET', key('job', found), 'kind', 'priority', 'offered')
-observe(NOW - (facts[3] or NOW), 'queue_wait', facts[1], priority_class(tonumber(facts[2])))
+local waited = NOW - (facts[3] or NOW)
+observe(waited, 'queue_wait', facts[1], priority_class(tonumber(facts[2])))
 local attempt, fence = redis.call('HINCRBY', key('job', found), 'attempt', 1), whole(redis.call('INCR', key('fence')))
 local ends = NOW + ARGV[3]
 redis.call('ZADD', key('leases'), whole(ends), found)
-set(found, 'token', ARGV[2], 'owner', ARGV[1], 'lease_until', whole(ends), 'claimed', whole(NOW), 'fence', fence)
+set(found, 'token', ARGV[2], 'owner', ARGV[1], 'lease_until', whole(ends), 'claimed', whole(NOW), 'fence', fence,
+  'waited', whole(waited))
 redis.call('HDEL', key('job', found), 'progress', 'progress_at', 'closed')
 redis.call('SET', key('claim', ARGV[2]), found, 'EX', 600)
 hold(found, 1)

@@ -1,7 +1,7 @@
 -- Record a whole submission, or nothing of it.
 -- KEYS[1] root
 -- ARGV[1] project  ARGV[2] idempotency key  ARGV[3] digest of all specs  ARGV[4] seconds the key is kept, 0 for ever
--- ARGV[5] actor  ARGV[6] id of the request, or ""
+-- ARGV[5] actor  ARGV[6] id of the request, or ""  ARGV[9] traceparent of the submission, or ""
 -- ARGV[8] milliseconds that the audit stream goes back
 -- ARGV[7] JSON list of {id, kind, name, spec, digest, priority, preemptible, labels (JSON text), needs (JSON text),
 --         after: [ids], retries (JSON text), request: {cpus, gpus}, pipeline, work, retry_of?}
@@ -48,7 +48,7 @@ for _, job in ipairs(jobs) do
     'digest', job.digest, 'priority', job.priority, 'preemptible', job.preemptible and 1 or 0, 'labels', job.labels,
     'needs', job.needs, 'retries', job.retries, 'request', cjson.encode(request), 'pipeline', job.pipeline,
     'line', string.format('%s|%s|%.17g|%.17g', project, job.kind, request.cpus, request.gpus),
-    'work', job.work, 'keyed', tonumber(ARGV[4]) == 0 and ARGV[2] or '', 'submitted_by', actor, 'request_id', ARGV[6], 'seq', seq, 'waiting', waiting,
+    'work', job.work, 'keyed', tonumber(ARGV[4]) == 0 and ARGV[2] or '', 'submitted_by', actor, 'request_id', ARGV[6], 'traceparent', ARGV[9], 'seq', seq, 'waiting', waiting,
     'attempt', 0, 'version', 1, 'state', state, 'reason', reason, 'created', whole(NOW), 'updated', whole(NOW))
   if job.retry_of then
     set(job.id, 'retry_of', job.retry_of)

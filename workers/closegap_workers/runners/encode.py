@@ -49,7 +49,11 @@ class EncodeRunner(Runner):
         config, identity = EncodeConfig.model_validate(task["encode"]), {"model": task["digest"]}
         encoder, folder = Path(task["encoder"]), Path(task["folder"])
         validation = Validation.read(encoder.parent)
-        for event in encode_dataset(encoder, rows, ids, folder, config, identity, validation):
+
+        def wrote(number: int, count: int) -> None:
+            channel.piece("shard", shard=number, rows=count)
+
+        for event in encode_dataset(encoder, rows, ids, folder, config, identity, validation, wrote):
             channel.put(event.to_dict())
             if isinstance(event, EncodingSummary):
                 return {"rows": len(rows), "data_digest": digest}

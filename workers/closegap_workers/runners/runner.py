@@ -15,6 +15,7 @@ from closegap_core.bundle import Bundle
 from closegap_core.config import TrainConfig
 from closegap_core.errors import BundleError
 from closegap_workers.channel import Channel, Stream
+from closegap_workers.spans import traced
 
 if TYPE_CHECKING:
     from closegap_core.group import Group
@@ -42,6 +43,8 @@ class Context:
     ray_address: str | None
     whose: dict[str, Any] = field(default_factory=dict)
     """What lines of the log name: job, attempt, project, kind, request_id."""
+    traced: bool = False
+    """Whether pieces of work are told for the trace."""
     tensorboard: bool = False
     mlflow: dict[str, str] = field(default_factory=dict)
     """{uri, experiment} where trainings are recorded there."""
@@ -82,7 +85,7 @@ class Runner(ABC):
 
     def run(self, context: Context) -> Result | None:
         """Run the job; None when it was asked to stop and did."""
-        task = self.task(context)
+        task = {**self.task(context), "traced": context.traced}
         answer = (
             self.inline(context, task) if context.spec.resources.workers == 0 else self.on_ray(context, task)
         )
@@ -92,7 +95,8 @@ class Runner(ABC):
         """Work in this process."""
         from closegap_core.group import SINGLE
 
-        return self.work(task, context.stream, SINGLE)
+        with traced(context.stream, context.traced) as channel:
+            return self.work(task, channel, SINGLE)
 
     def on_ray(self, context: Context, task: Task) -> Task | None:
         """Work in the cluster: by default in one Ray task."""

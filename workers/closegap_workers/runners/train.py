@@ -52,6 +52,7 @@ class TrainRunner(Runner):
                 channel.put(event.to_dict())
                 if isinstance(event, EpochMetrics):
                     records.epoch(event.to_dict())
+                    channel.piece("epoch", epoch=event.epoch)
         if group.rank > 0:
             return {}
         summary = finish(config, dataset, checkpoints, Path(task["folder"]), decoder)
@@ -77,6 +78,7 @@ def train_task(
     """One training as plain values; a trial of a sweep is one too, and has a name."""
     return {
         "records": _records(context, config, trial),
+        "traced": context.traced,
         "config": config.model_dump(mode="json"),
         "roots": [str(root) for root in context.roots],
         "checkpoints": str(checkpoints),

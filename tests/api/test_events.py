@@ -253,6 +253,41 @@ def test_logs_are_lines_of_text_that_steer_no_terminal(by: As, context: Context)
         assert list(found) == []
 
 
+def test_logs_are_chosen_by_what_they_have(by: As, context: Context) -> None:
+    client = by("submitter")
+    job, lease = running(context, client)
+    trace = "Traceback\n  File x\nKeyError: 1"
+    said = [
+        {"type": "log", "line": "begins", "level": "info", "attempt": 1},
+        {"type": "log", "line": "slow", "level": "warning", "attempt": 1, "rank": 1},
+        {"type": "log", "line": "broke", "level": "error", "attempt": 1, "trial": 3, "exception": trace},
+    ]
+    context.queue.report(lease, said)
+
+    def lines(accept: str = "text/plain", **wanted: str | int) -> list[str]:
+        answer = client.get(f"/v1/jobs/{job}/logs", params=wanted, headers={"Accept": accept})
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(accept)
+        return answer.text.splitlines()
+
+    shown = [line.split(" ", 1)[1] for line in lines(level="warning")]
+    assert shown == [
+        "[rank 1] WARNING slow",
+        "[trial 3] ERROR broke",
+        "   Traceback",
+        "     File x",
+        "   KeyError: 1",
+    ]
+    assert [line[-4:] for line in lines(rank=1)] == ["slow"]
+    assert lines(rank=0) == lines(attempt=2) == lines(text="none such") == []
+    assert lines(trial=3) == lines(text="keyerror") == lines(level="error")
+    found = [json.loads(line) for line in lines("application/x-ndjson")]
+    assert [{name: one[name] for name in one if name != "time"} for one in found] == [
+        {name: value for name, value in one.items() if name != "type"} for one in said
+    ]
+    assert client.get(f"/v1/jobs/{job}/logs", params={"level": "loud"}).status_code == 422
+
+
 def test_metrics_are_series(by: As, context: Context) -> None:
     client = by("submitter")
     job, lease = running(context, client)

@@ -132,6 +132,33 @@ def test_logs_are_lines_for_people_and_json_lines_for_programs(
     assert [event["type"] for event in later] == ["log"]
 
 
+def test_log_lines_are_chosen_and_steer_no_terminal(closegap: Command, job: str, queue: Queue) -> None:
+    lease = claim(queue).lease
+    said = [
+        {"type": "log", "line": "begins", "level": "info", "attempt": 1},
+        {"type": "log", "line": "\x1b[2Jslow", "level": "warning", "attempt": 1, "rank": 1},
+        {"type": "log", "line": "broke", "level": "error", "trial": 3, "exception": "Traceback\nKeyError: 1"},
+    ]
+    queue.report(lease, [*said, EPOCH])
+    assert "[rank 1] WARNING \\x1b[2Jslow" in closegap("logs", job).out
+    chosen = closegap("logs", job, "--level", "warning").out.splitlines()
+    assert [line.split("  ")[-1] for line in chosen] == [
+        "[rank 1] WARNING \\x1b[2Jslow", "[trial 3] ERROR broke", "Traceback", "KeyError: 1",
+    ]  # fmt: skip
+    for option, value, lines in (
+        ("--rank", "1", 1),
+        ("--trial", "3", 1),
+        ("--attempt", "1", 2),
+        ("--grep", "KEY", 1),
+    ):
+        found = closegap("logs", job, option, value, "--json").lines
+        assert len(found) == lines, option
+        assert {event["type"] for event in found} == {"log"}
+    refused = closegap("logs", job, "--level", "loud")
+    assert refused.code == 2
+    assert "accepted: debug, info" in refused.err
+
+
 def test_logs_follow_to_the_end_and_give_the_jobs_exit_code(start: Start, job: str, queue: Queue) -> None:
     lease = claim(queue).lease
     process = start("logs", "-f", job)

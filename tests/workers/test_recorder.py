@@ -19,7 +19,7 @@ from closegap.queue import Queue
 from closegap.settings import Settings
 from closegap_workers.channel import Channel, Event
 from closegap_workers.mlflow_run import MlflowRun, link
-from closegap_workers.recorder import Recorder, Recorders, recorders, scalars
+from closegap_workers.recorder import Recorder, Recorders, recorders
 from closegap_workers.tensorboard import PATTERN, TensorBoard, _masked, _records, framed, recorded
 from tests.workers.working import Working, training, until
 
@@ -34,7 +34,7 @@ def epoch(number: int) -> Event:
     valid = {**bound, "elbo_by_iteration": [-40.0, -35.0, bound["elbo"]]}
     return {
         "type": "epoch", "epoch": number, "epochs": 9, "step": 8 * number, "train": bound, "valid": valid,
-        "learning_rate": 2e-4, "seconds": 0.5,
+        "learning_rate": 2e-4, "seconds": 0.5, "kl_weight": 0.25 * number, "gradient_norm": {"phi": 2.0},
     }  # fmt: skip
 
 
@@ -70,7 +70,7 @@ class Told(Channel):
 
 
 def test_event_files_are_those_that_tensorboard_reads(tmp_path: Path) -> None:
-    board = TensorBoard(str(tmp_path), kl_warmup=4.0)
+    board = TensorBoard(str(tmp_path))
     for number in (1, 2):
         board.epoch(epoch(number))
     board.close()
@@ -80,11 +80,10 @@ def test_event_files_are_those_that_tensorboard_reads(tmp_path: Path) -> None:
         {
             "elbo/train": -31.5, "elbo/valid": -31.5, "kl/train": 6.5, "kl/valid": 6.5, "epoch": 1.0,
             "log_likelihood/train": -25.0, "log_likelihood/valid": -25.0, "kl_weight": 0.25,
-            "learning_rate": 2e-4, "seconds_per_epoch": 0.5, "elbo_by_iteration/00": -40.0,
+            "learning_rate": 2e-4, "gradient_norm/phi": 2.0, "seconds_per_epoch": 0.5, "elbo_by_iteration/00": -40.0,
             "elbo_by_iteration/01": -35.0, "elbo_by_iteration/02": -31.5,
         }
     )  # fmt: skip
-    assert scalars(epoch(3), 0.0)["kl_weight"] == scalars(epoch(9), 4.0)["kl_weight"] == 1.0
     for data in (b"", b"123456789", bytes(range(256))):
         crc = _crc32c(data)
         assert _masked(data) == ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
@@ -92,7 +91,7 @@ def test_event_files_are_those_that_tensorboard_reads(tmp_path: Path) -> None:
 
 
 def test_a_later_attempt_goes_on_after_the_last_whole_epoch(tmp_path: Path) -> None:
-    first = TensorBoard(str(tmp_path), 0.0)
+    first = TensorBoard(str(tmp_path))
     for number in (1, 2, 3):
         first.epoch(epoch(number))
     first.close()
@@ -101,12 +100,12 @@ def test_a_later_attempt_goes_on_after_the_last_whole_epoch(tmp_path: Path) -> N
     for cut in (1, 7, 40):  # the writer was killed in the middle of the third
         file.write_bytes(whole[:-cut])
         assert [step for _, step in recorded(tmp_path)] == [8, 16]
-    second = TensorBoard(str(tmp_path), 0.0)
+    second = TensorBoard(str(tmp_path))
     for number in (2, 3, 4):  # from the checkpoint of the first epoch
         second.epoch(epoch(number))
     second.close()
     assert sorted(read(tmp_path)) == [8, 16, 24, 32]
-    third = TensorBoard(str(tmp_path), 0.0)
+    third = TensorBoard(str(tmp_path))
     third.epoch(epoch(4))
     third.close()
     assert len(list(tmp_path.glob(PATTERN))) == 2  # nothing new, no file
@@ -146,7 +145,7 @@ def test_a_recorder_that_fails_says_so_once_and_harms_nobody() -> None:
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     told = Told()
-    with recorders({"tensorboard": {"folder": str(tmp_path / "file" / "x"), "kl_warmup": 0.0}}, told) as none:
+    with recorders({"tensorboard": {"folder": str(tmp_path / "file" / "x")}}, told) as none:
         none.epoch(epoch(1))
     assert len(told.lines) == 1
     assert "epochs are not recorded" in told.lines[0]
@@ -202,7 +201,7 @@ def _check_run(runs: Path, job: Job, history: list[Mapping[str, Any]]) -> None:
 
 def order(uri: str, file: Path) -> dict[str, Any]:
     """Of one run."""
-    config = {"training": {"kl_warmup": 0.0, "epochs": 3}}
+    config = {"training": {"epochs": 3}}
     return {
         "uri": uri, "experiment": "closegap", "name": "train-1", "file": str(file), "tags": {}, "config": config
     }  # fmt: skip

@@ -52,7 +52,7 @@ class MlflowRun(Recorder):
             kept = _begun(client, self._order)
             while (event := self._events.get()) is not None:
                 if event["step"] > kept["step"]:
-                    _log(client, kept["run"], event, self._order["config"]["training"]["kl_warmup"])
+                    _log(client, kept["run"], event)
                     kept["step"] = event["step"]
                     _keep(self._order, kept)
         except Exception as error:
@@ -115,11 +115,11 @@ def _keep(order: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
     write_bytes(file, json.dumps(dict(kept)).encode())
 
 
-def _log(client: Any, run: str, event: Event, kl_warmup: float) -> None:
+def _log(client: Any, run: str, event: Event) -> None:
     from mlflow.entities import Metric
 
     now = int(1000 * time.time())
-    metrics = [Metric(name, value, now, event["step"]) for name, value in scalars(event, kl_warmup).items()]
+    metrics = [Metric(name, value, now, event["step"]) for name, value in scalars(event).items()]
     client.log_batch(run, metrics=metrics)
 
 

@@ -80,10 +80,11 @@ def recorders(wanted: Mapping[str, Any], channel: Channel) -> Recorders:
     return Recorders(made, say)
 
 
-def scalars(event: Event, kl_warmup: float) -> dict[str, float]:
-    """The numbers of an epoch, by `<quantity>/<part>`; nats, seconds. kl_warmup: epochs."""
-    found = {"learning_rate": event["learning_rate"], "seconds_per_epoch": event["seconds"]}
-    found["kl_weight"] = min(1.0, event["epoch"] / kl_warmup) if kl_warmup else 1.0
+def scalars(event: Event) -> dict[str, float]:
+    """The numbers of an epoch, by `<quantity>` or `<quantity>/<part>`; nats, seconds."""
+    found = {name: event[name] for name in ("learning_rate", "kl_weight")}
+    found["seconds_per_epoch"] = event["seconds"]
+    found |= {f"gradient_norm/{name}": value for name, value in event["gradient_norm"].items()}
     for part in ("train", "valid"):
         for name, value in event[part].items():
             if isinstance(value, list):

@@ -29,8 +29,8 @@ class TensorBoard(Recorder):
 
     name = "TensorBoard"
 
-    def __init__(self, folder: str, kl_warmup: float) -> None:
-        self._folder, self._kl_warmup = Path(folder), kl_warmup
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._last = max((step for _, step in recorded(self._folder)), default=-1)
         self._file: IO[bytes] | None = None
@@ -41,7 +41,7 @@ class TensorBoard(Recorder):
             return
         if self._file is None:
             self._file = self._open()
-        values = {**scalars(event, self._kl_warmup), "epoch": float(event["epoch"])}
+        values = {**scalars(event), "epoch": float(event["epoch"])}
         self._file.write(framed(_event(time.time(), step, values)))
         self._last = step
 

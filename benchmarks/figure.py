@@ -32,6 +32,7 @@ class Figure:
     limit_is: str
     share: float
     mark: Mark | None = None
+    note: str = ""
 
     @property
     def passed(self) -> bool | None:
@@ -46,14 +47,19 @@ class Figure:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Aligned columns."""
+    """Aligned columns, and below them what figures have to say."""
     heads = ("", "measured", "limit in this run", "reached", "mark", "")
     lines = [heads, *(_cells(figure) for figure in figures)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    return "\n".join(
+    told = [f"{figure.name}: {figure.note}" for figure in figures if figure.note]
+    return "\n".join([*_aligned(lines), *(["", *told] if told else [])])
+
+
+def _aligned(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return [
         "  ".join(cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in pairs).rstrip()
         for pairs in (enumerate(zip(line, widths, strict=True)) for line in lines)
-    )
+    ]
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:

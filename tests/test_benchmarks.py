@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gpu
+from benchmarks import gpu, peers
 from benchmarks.figure import Figure, Mark, table
 from benchmarks.flops import encoding, importance_weights, training_step
 from benchmarks.workload import CONFIGS, dataset
@@ -124,3 +124,15 @@ def test_both_ways_of_a_step_are_measured() -> None:
     assert 0.0 < fast.value < drawn.value
     assert fast.share == pytest.approx(fast.value / fast.limit)
     assert [run.step for run in runs] == [5, 5]
+
+
+def test_queues_are_measured_side_by_side_and_say_what_they_do() -> None:
+    """On one store; which is faster is for `make bench` to say."""
+    found = list(peers.figures(jobs=5))
+    assert peers.absent() is None
+    assert [figure.name for figure in found if figure.note] == [
+        f"{verb} one job, {name}, p50" for verb in ("put", "take") for name in ("closegap", "RQ", "Dramatiq")
+    ]
+    assert all(figure.value > 0 and figure.mark is None for figure in found)
+    assert len({figure.limit for figure in found}) == 1
+    assert table(found).endswith(f"{found[-2].name}: {found[-2].note}")

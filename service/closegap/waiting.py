@@ -42,7 +42,7 @@ def _position(
     if job.not_before:
         until = f"{job.not_before:%Y-%m-%d %H:%M:%S} UTC"
         return Position(None, f"it backs off until {until}: {job.reason}", until)
-    return _queued(job, standings[job.id], alive, project)
+    return queued(job.kind, standings[job.id], alive, project)
 
 
 def _blocked(job: Job, records: Records) -> Position:
@@ -54,16 +54,17 @@ def _blocked(job: Job, records: Records) -> Position:
     )
 
 
-def _queued(job: Job, standing: Standing, alive: Sequence[Worker], project: Project) -> Position:
+def queued(kind: str, standing: Standing, alive: Sequence[Worker], project: Project) -> Position:
+    """Of a job of this kind that stands so, or would."""
     place, cpus, gpus = standing
     ahead = f"{place - 1} ahead of it" if place and place > 1 else "it is next"
     if not alive:
         return Position(
             place, "no worker is alive", "a worker: `closegap worker`, or `closegap up` for everything"
         )
-    able = [worker for worker in alive if holds(worker.capacity, job.kind, cpus, gpus)]
+    able = [worker for worker in alive if holds(worker.capacity, kind, cpus, gpus)]
     if not able:
-        request = f"{words(cpus, gpus)} for a job of kind {job.kind}"
+        request = f"{words(cpus, gpus)} for a job of kind {kind}"
         return Position(place, f"no live worker offers {request}", f"a worker with {request}")
     if limit := _limit(project, gpus):
         higher = f"a higher limit: closegap projects {project.name}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -216,27 +218,80 @@ def test_a_plan_says_what_would_happen_and_records_nothing(by: As, context: Cont
     assert client.get("/v1/jobs").json()["jobs"] == []
 
 
-def test_a_plan_knows_how_long_it_took_before(by: As, context: Context) -> None:
-    client = by("submitter")
-    job = client.post("/v1/jobs", json={**TRAIN, "training": {"epochs": 10}}).json()["jobs"][0]["id"]
-    context.queue.heartbeat("w", Capacity(cpus=1))
+def over(context: Context, client: httpx.Client, value: dict[str, Any], **outputs: Any) -> tuple[str, float]:
+    """Id and seconds of a job that succeeded."""
+    job = client.post("/v1/jobs", json=value).json()["jobs"][0]["id"]
     claim = context.queue.claim("w", Capacity(cpus=1), 30)
     assert claim is not None
     context.queue.start(claim.lease)
-    context.queue.succeed(claim.lease, {})
-    done = client.get(f"/v1/jobs/{job}").json()
-    assert done["state"] == "succeeded"
-    [planned] = client.post("/v1/jobs:plan", json={**TRAIN, "training": {"epochs": 30}, "name": "n"}).json()[
-        "jobs"
-    ]
+    time.sleep(0.02)
+    context.queue.succeed(claim.lease, outputs)
     took = context.queue.get(job)
     assert took.finished is not None
     assert took.started is not None
-    assert planned["seconds"] == pytest.approx(3 * (took.finished - took.started).total_seconds())
-    assert planned["seconds_from"] == job
-    wider = {**TRAIN, "model": {"likelihood": "bernoulli", "levels": [{"latent": 5}]}}
-    [other] = client.post("/v1/jobs:plan", json=wider).json()["jobs"]
-    assert other["seconds"] is None
+    return job, (took.finished - took.started).total_seconds()
+
+
+def test_a_plan_knows_how_long_it_took_before_or_says_why_it_does_not(by: As, context: Context) -> None:
+    client = by("submitter")
+
+    def plan(value: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = client.post("/v1/jobs:plan", json=value).json()["jobs"][0]
+        return found
+
+    job, took = over(context, client, {**TRAIN, "training": {"epochs": 10}})
+    again = plan({**TRAIN, "training": {"epochs": 30, "learning_rate": 0.1}, "name": "n"})
+    assert (again["seconds"], again["seconds_from"]) == (pytest.approx(3 * took), job)
+    assert again["seconds_why"].startswith("30 epochs of ")
+    wider = plan({**TRAIN, "model": {"likelihood": "bernoulli", "levels": [{"latent": 5}]}})
+    assert (wider["seconds"], wider["seconds_from"]) == (None, "")
+    assert wider["seconds_why"] == (
+        "unknown, because no train job with the same model, inference, data and batch size has succeeded in "
+        "project default"
+    )
+
+
+def test_a_plan_of_an_encoding_knows_rows_and_their_rate(by: As, context: Context) -> None:
+    client = by("submitter")
+    encode = {"kind": "encode", "model": "m", "data": {"source": "a.npy"}, "resources": {"workers": 0}}
+    other = {**encode, "model": "other", "data": {"source": "b.npy"}}
+
+    def plan(value: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = client.post("/v1/jobs:plan", json=value).json()["jobs"][0]
+        return found
+
+    assert "no encode job with the same model" in plan(encode)["seconds_why"]
+    job, took = over(context, client, encode, rows=100)
+    assert plan(encode)["seconds"] == pytest.approx(took)
+    unknown = plan({**encode, "data": {"source": "b.npy"}})
+    assert unknown["seconds"] is None
+    assert unknown["seconds_why"].startswith("unknown, because how many rows b.npy has is not known; at this")
+    over(context, client, other, rows=350)
+    known = plan({**encode, "data": {"source": "b.npy"}})
+    assert (known["seconds"], known["seconds_from"]) == (pytest.approx(3.5 * took), job)
+    over(context, client, {**encode, "encode": {"iterations": 5}}, rows=100)
+    fewer, more = (
+        plan({**encode, "data": {"source": "b.npy"}, "encode": {"iterations": n}})["seconds"] for n in (5, 20)
+    )
+    assert more == pytest.approx(4 * fewer)
+
+
+def test_a_plan_says_what_would_let_a_job_run(by: As, context: Context) -> None:
+    client, admin = by("submitter"), by("admin")
+    context.queue.heartbeat("w", Capacity(cpus=1))
+    [free] = client.post("/v1/jobs:plan", json=TRAIN).json()["jobs"]
+    assert (free["place"], free["reason"]) == (1, "a worker is about to claim it")
+    assert free["unblocked_by"] == "the next claim of an idle worker"
+    running = client.post("/v1/jobs", json=TRAIN).json()["jobs"][0]["id"]
+    assert context.queue.claim("w", Capacity(cpus=1), 30) is not None
+    client.post("/v1/jobs", json=TRAIN)
+    [busy] = client.post("/v1/jobs:plan", json=TRAIN).json()["jobs"]
+    assert (busy["place"], busy["ahead"]) == (2, 1)
+    assert busy["reason"] == "every worker that could run it is busy; 1 ahead of it"
+    assert busy["unblocked_by"] == f"the end of {running}"
+    admin.put("/v1/projects/default", json={"running": 1, "gpus": None})
+    [bounded] = client.post("/v1/jobs:plan", json=TRAIN).json()["jobs"]
+    assert "project default runs 1 job, of at most 1" in bounded["reason"]
 
 
 def test_an_answer_may_be_held_until_the_job_is_over(by: As, context: Context) -> None:

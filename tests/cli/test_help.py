@@ -17,7 +17,7 @@ from closegap.cli.app import build
 from .conftest import Command
 
 COMMANDS = [
-    "api", "cancel", "demo", "doctor", "encode", "example", "gc", "logs", "models", "pause", "projects", "ps",
+    "api", "cancel", "demo", "doctor", "encode", "example", "gc", "logs", "models", "pause", "plan", "projects", "ps",
     "resume", "retry", "run", "schema", "set", "show", "submit", "up", "validate", "wait", "worker", "workers",
 ]  # fmt: skip
 GROUPS = {"token": ["create", "list", "revoke"]}

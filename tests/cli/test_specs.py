@@ -240,3 +240,22 @@ def test_a_problem_of_a_scaled_file_is_told_with_its_line(
     assert said.code == 2
     assert "[0].training.epochs" in said.err
     assert "bad.yaml:11:" in said.err, said.err
+
+
+def test_plan_and_a_dry_run_say_what_would_happen_and_record_nothing(
+    closegap: Command, pipeline: str, train: str, queue: Queue
+) -> None:
+    said = closegap("plan", pipeline, "--json")
+    assert said.code == 0
+    first, second = said.json["jobs"]
+    assert (first["state"], first["reason"]) == ("queued", "no worker is alive")
+    assert first["spec"]["training"]["learning_rate"] > 0
+    assert (second["state"], second["reason"]) == ("blocked", "it would wait for small")
+    assert closegap("submit", pipeline, "--dry-run", "--json").json == said.json
+    text = closegap("plan", train).out
+    assert "small  train, 1 CPU" in text
+    assert "time: unknown, because no train job with the same model" in text
+    queue.heartbeat("w", Capacity(cpus=1))
+    large = closegap("plan", train, "--set", "resources.cpus=64")
+    assert (large.code, "would be refused: small asks for 64 CPUs" in large.out) == (2, True)
+    assert closegap("ps", "--json").json["jobs"] == []

@@ -19,6 +19,7 @@ from closegap.cli import (
     logs,
     models,
     output,
+    plan,
     projects,
     submit,
     token,
@@ -49,6 +50,7 @@ def build() -> typer.Typer:
     app.callback()(_root)
     for commands in (
         submit,
+        plan,
         jobs,
         control,
         logs,

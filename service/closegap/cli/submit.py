@@ -56,6 +56,9 @@ def submit(
         typer.Option("--label", metavar="KEY=VALUE", help="Label of every job. Repeatable."),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the jobs until they are over.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would happen, as `closegap plan` does.")
+    ] = False,
     skip_data_check: SkipData = False,
     as_json: AsJson = False,
 ) -> ExitCode:
@@ -65,6 +68,10 @@ def submit(
 
     file = specfile.read(source, overrides, scale)
     specs = [_changed(spec, priority, label or []) for spec in checked(file, skip_data_check)]
+    if dry_run:
+        from closegap.cli import plan
+
+        return plan.show(specs, project, as_json)
     queue = open_queue()
     with traced("closegap submit") as span:
         jobs = queue.submit(specs, key=key, actor=actor(), project=project, traceparent=span)

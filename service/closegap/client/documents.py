@@ -68,11 +68,14 @@ class Planned(Document):
     needs: tuple[str, ...]
     state: State
     reason: str
+    unblocked_by: str
+    place: int | None
     ahead: int
     workers: int
     refused: str | None
     seconds: float | None
     seconds_from: str
+    seconds_why: str
 
 
 @final

@@ -1,0 +1,74 @@
+"""What would happen to specs that are not submitted: `plan`, and `submit --dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from closegap.cli import output, specfile, words
+from closegap.cli.command import AsJson, add
+from closegap.cli.exits import ExitCode
+from closegap.cli.submit import Overrides, Scale, SkipData, Source, checked
+
+if TYPE_CHECKING:
+    from closegap.api.forecast import Planned
+    from closegap.kinds import Spec
+
+
+def plan(
+    source: Source,
+    overrides: Overrides = None,
+    scale: Scale = None,
+    project: Annotated[str, typer.Option(help="Project that the jobs would belong to.")] = "default",
+    skip_data_check: SkipData = False,
+    as_json: AsJson = False,
+) -> ExitCode:
+    """What would happen to the jobs of a spec file now: what they take, wait for, and how long. Records nothing."""
+    return show(checked(specfile.read(source, overrides, scale), skip_data_check), project, as_json)
+
+
+def show(specs: Sequence[Spec], project: str, as_json: bool) -> ExitCode:
+    """The same as `POST /v1/jobs:plan`. Raises SpecError, StoreUnavailable."""
+    from closegap.api import forecast
+    from closegap.census import Census
+    from closegap.cli.connection import open_queue
+    from closegap.settings import Settings
+    from closegap.store import connect
+
+    settings = Settings.load()
+    census = Census(connect(settings), settings.namespace)
+    found = forecast.plan(open_queue(settings), census, specs, project)
+    if as_json:
+        output.document(found.model_dump(mode="json"))
+    else:
+        for planned in found.jobs:
+            _tell(planned)
+    return ExitCode.USAGE if any(planned.refused for planned in found.jobs) else ExitCode.SUCCEEDED
+
+
+def _tell(planned: Planned) -> None:
+    from closegap import fleet
+
+    kind, name = planned.spec["kind"], planned.spec["name"]
+    takes = fleet.words(planned.cpus, planned.gpus)
+    output.data().print(f"[bold]{escape(name or kind)}[/]  {kind}, {takes}", soft_wrap=True)
+    if planned.refused is not None:
+        output.data().print(f"  [bold red]would be refused:[/] {escape(planned.refused)}", soft_wrap=True)
+        return
+    lines = [f"{planned.state}: {planned.reason}"]
+    lines += [f"goes on with: {planned.unblocked_by}"] if planned.unblocked_by else []
+    about = f"about {words.duration(planned.seconds)}: " if planned.seconds is not None else ""
+    for line in (*lines, f"time: {about}{planned.seconds_why}"):
+        output.line(f"  {line}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add(
+        app, "plan", plan,
+        "closegap plan train.yaml",
+        "closegap plan pipeline.yaml --set train:training.epochs=200 --json",
+    )  # fmt: skip

@@ -30,9 +30,10 @@ def api(
 
     Every request needs a token; the home folder gets an admin's, readable by its owner only.
     """
-    from closegap import journal
+    from closegap import journal, local_url
     from closegap.api.identity import loopback
     from closegap.api.server import listening, ready, url
+    from closegap.cli.page import local as page_link
     from closegap.cli.processes import interruptible
     from closegap.local_token import file_of
     from closegap.settings import Settings
@@ -41,10 +42,12 @@ def api(
     try:
         with interruptible(), listening(settings.api_host, settings.api_port) as place:
             server = ready(settings, auth=not insecure_no_auth)
+            local_url.keep(settings.home, url(place))
             token = None if insecure_no_auth else str(file_of(settings.home))
+            page = url(place) if insecure_no_auth else page_link(settings, url(place))
             if as_json:
-                output.json_line({"url": url(place), "token_file": token})
-            _say_where(url(place), token, loopback(settings.api_host))
+                output.json_line({"url": url(place), "page": page, "token_file": token})
+            _say_where(url(place), page, token, loopback(settings.api_host))
             journal.begin(settings, level=logging.WARNING)
             server.run(sockets=[place])
     except KeyboardInterrupt:
@@ -52,7 +55,13 @@ def api(
     return ExitCode.SUCCEEDED
 
 
-def _say_where(url: str, token: str | None, local: bool) -> None:
+def _say_where(url: str, page: str, token: str | None, local: bool) -> None:
+    from closegap.cli.page import say as say_page
+
+    if token is None:
+        output.say(f"page     {escape(page)}")
+    else:
+        say_page(page)
     output.say(f"API      {url}")
     if token is None:
         output.say("[bold red]no authentication[/]: every request is an admin's")

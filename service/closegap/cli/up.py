@@ -19,6 +19,9 @@ def up(as_json: AsJsonLines = False) -> ExitCode:
 
     CLOSEGAP_REDIS_URL and RAY_ADDRESS name a store and a cluster of your own instead of the embedded ones.
     """
+    from closegap import local_url
+    from closegap.cli.page import local as page_link
+    from closegap.cli.page import say as say_page
     from closegap.cli.stack import running
     from closegap.local_token import file_of
     from closegap.settings import Settings, environment
@@ -29,9 +32,12 @@ def up(as_json: AsJsonLines = False) -> ExitCode:
             _say_where(settings.home, settings.storage, settings.redis_url is None, settings.ray_address)
             stack.ready()
             assert stack.api is not None  # serve=True
+            local_url.keep(settings.home, stack.api.url)
+            page = page_link(settings, stack.api.url)
             if as_json:
-                facts = {"home": str(settings.home), "storage": settings.storage, "url": stack.api.url}
+                facts = {"home": str(settings.home), "storage": settings.storage, "url": stack.api.url, "page": page}
                 output.json_line({"ready": True, **facts, "token_file": str(file_of(settings.home))})
+            say_page(page)
             output.say(f"api      {stack.api.url}, token in {escape(str(file_of(settings.home)))}")
             output.say("[green]ready[/]  (Ctrl-C stops)")
             _say_next()

@@ -1,103 +1,26 @@
-"""The page in a real Chromium, against the real API on the session's store.
-
-A test fails on any error of the browser's console, any script's error, and any breach of the content policy, unless it
-names what it expects.
-"""
+"""The page against the real API on the session's store, in one browser for all tests here."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 from collections.abc import Callable, Iterator
-from typing import Any, final
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.api.conftest import brief, context, secret, settings, url
+from tests.browser import Window, launched
+from tests.serving import brief, context, secret, settings, url
 
 __all__ = ["brief", "context", "secret", "settings", "url"]
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = (
-    "--no-sandbox",  # containers and root have no user namespaces for it
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-SECONDS = 15.0
-"""Longest that a test waits for something to be seen."""
-
-
-def executable() -> str | None:
-    """The browser of this machine."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+Open = Callable[..., Window]
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One for all tests of the page. Not for the session: its event loop would be in the way of later tests."""
-    found = executable()
-    if found is None:
-        why = f"no browser: none of {', '.join(NAMES)} is on PATH (Debian: apt-get install chromium)"
-        if os.environ.get("CLOSEGAP_BROWSER_REQUIRED") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+    """One for all tests of the page."""
+    with launched() as running:
         yield running
-        running.close()
-
-
-@final
-class Window:
-    """A browser's window with nothing kept from others, signed in or not."""
-
-    def __init__(self, browser: Browser, base: str, **options: Any) -> None:
-        self.base = base
-        self.faults: list[str] = []
-        self.expected: list[str] = []
-        options = {"viewport": {"width": 1360, "height": 860}} | options
-        self._context = browser.new_context(base_url=base, **options)
-        self._context.set_default_timeout(1000 * SECONDS)
-        self.page: Page = self._context.new_page()
-        self.page.on("console", self._said)
-        self.page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
-        self.page.on("request", self._asked)
-
-    def sign_in(self, secret: str) -> None:
-        """Get the session's cookie for a token."""
-        answer = self._context.request.post(
-            "/v1/session", headers={"Authorization": f"Bearer {secret}", "X-Closegap-Page": "1"}
-        )
-        assert answer.status == 204, answer.text()
-
-    def expect(self, pattern: str) -> None:
-        """An error that is meant to happen."""
-        self.expected.append(pattern)
-
-    def close(self) -> None:
-        """Fails for what nobody expected."""
-        self._context.close()
-        faults = [
-            fault for fault in self.faults if not any(re.search(pattern, fault) for pattern in self.expected)
-        ]
-        assert not faults, "\n".join(faults)
-
-    def _said(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.faults.append(f"console: {message.text} ({message.location.get('url', '')})")
-
-    def _asked(self, request: Any) -> None:
-        if not request.url.startswith((self.base, "data:", "blob:", "about:")):
-            self.faults.append(f"asked another host: {request.url}")
-
-
-Open = Callable[..., Window]
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ SCREENS = (
 )
 """Addresses of the page that a person may open, or load again: all of them get its HTML."""
 ASSETS = "/page/{file:path}"
-PATHS = frozenset({*SCREENS, ASSETS})
+ICON = "/favicon.ico"
+"""What browsers ask for beside answers that are not of the page, such as a file that is looked at."""
+PATHS = frozenset({*SCREENS, ASSETS, ICON})
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -106,6 +108,12 @@ def screen(request: Request) -> Response:
 
 for _path in SCREENS:
     router.add_api_route(_path, screen, methods=["GET", "HEAD"], response_class=Response)
+
+
+@router.api_route(ICON, methods=["GET", "HEAD"], response_class=Response)
+def icon(request: Request) -> Response:
+    """The page's picture."""
+    return _sent("icon.svg", request)
 
 
 @router.api_route(ASSETS, methods=["GET", "HEAD"], response_class=Response)

@@ -35,7 +35,12 @@ def up(as_json: AsJsonLines = False) -> ExitCode:
             local_url.keep(settings.home, stack.api.url)
             page = page_link(settings, stack.api.url)
             if as_json:
-                facts = {"home": str(settings.home), "storage": settings.storage, "url": stack.api.url, "page": page}
+                facts = {
+                    "home": str(settings.home),
+                    "storage": settings.storage,
+                    "url": stack.api.url,
+                    "page": page,
+                }
                 output.json_line({"ready": True, **facts, "token_file": str(file_of(settings.home))})
             say_page(page)
             output.say(f"api      {stack.api.url}, token in {escape(str(file_of(settings.home)))}")

@@ -48,7 +48,7 @@ export function Logs({ job, live, query }) {
       ${ranks.length > 1 && html`<${Choice} name="rank" all="every rank" values=${ranks} chosen=${rank} />`}
       <label class="check"><input type="checkbox" checked=${wrap} onChange=${() => setWrap(!wrap)} />wrap</label>
       <label class="check"><input type="checkbox" checked=${follow} onChange=${() => setFollow(!follow)} />${OVER.has(job.state) ? "stay at the end" : "follow"}</label>
-      <span class="spring" /><span class="muted number">${shown.length === entries.length ? `${whole(entries.length)} lines` : `${whole(shown.length)} of ${whole(entries.length)} lines`}</span>
+      <span class="spring" /><span class="muted number">${count(shown) === count(entries) ? `${whole(count(entries))} lines` : `${whole(count(shown))} of ${whole(count(entries))} lines`}</span>
       <a class="button small" href=${`/v1/jobs/${job.id}/logs`} download=${`${job.id}.log`}><${Icon} name="download" size=${14} />Save</a></div>
     ${entries.length === 0
       ? html`<${Empty} title="Nothing was written"><p>${OVER.has(job.state) ? "The attempts wrote nothing to their log." : "What the attempts write to their log is shown here as it comes."}</p><//>`
@@ -57,6 +57,8 @@ export function Logs({ job, live, query }) {
           ${shown.map((entry) => html`<${Line} key=${entry.id} entry=${entry} find=${wanted} />`)}
           ${shown.length === 0 && html`<p class="muted log-none">No line has it.</p>`}</div>`}`;
 }
+
+const count = (entries) => entries.filter((entry) => entry.level !== "mark").length;
 
 function Choice({ name, all, values, chosen }) {
   return html`<label><span class="off-screen">${name}</span><select value=${chosen} onChange=${(event) => setQuery({ [name]: event.target.value }, { replace: true })}>

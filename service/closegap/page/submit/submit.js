@@ -1,6 +1,6 @@
 // A spec: written here or begun from an example or another job, checked while it is written, planned, submitted.
 import { Problem, api, useAction, useGet } from "../api.js";
-import { html, useEffect, useId, useMemo, useState } from "../dom.js";
+import { html, useCallback, useEffect, useId, useMemo, useState } from "../dom.js";
 import { alone } from "../readable.js";
 import { navigate, setQuery, to } from "../router.js";
 import { useSession } from "../session.js";
@@ -20,13 +20,18 @@ const typeOf = (text) => (/^\s*[[{]/.test(text) ? "application/json" : "applicat
 
 export function Submit({ query }) {
   const session = useSession();
-  const [text, setText] = useState(() => sessionStorage.getItem(KEPT) ?? "");
+  const [text, keepText] = useState(() => sessionStorage.getItem(KEPT) ?? "");
+  const setText = useCallback((value) => {
+    sessionStorage.setItem(KEPT, value);
+    keepText(value);
+  }, []);
+  // What was edited is no example any more: loading the page again keeps it.
+  const edit = (value) => (setText(value), setQuery({ example: null, from: null }, { replace: true }));
   const [project, setProject] = useState(session.project);
   const [goto, setGoto] = useState(null);
   const begun = useBegin(query, setText, setProject);
   const params = useMemo(() => ({ project: project || [], scale: query.get("scale") ?? [] }), [project, query.get("scale")]);
   const checked = useChecked(text, params);
-  useEffect(() => sessionStorage.setItem(KEPT, text), [text]);
   const key = useMemo(() => crypto.randomUUID?.() ?? String(Math.random()).slice(2), [text, project]);
   const [send, sending] = useAction(async () => {
     // The key makes a submission whose answer was lost safe to send again.
@@ -44,7 +49,7 @@ export function Submit({ query }) {
       <${Into} project=${project} setProject=${setProject} /></div>
     ${begun && html`<${Failure} problem=${begun} />`}
     <div class="submit">
-      <${Editor} text=${text} setText=${setText} marks=${marks} goto=${goto} submit=${submit} />
+      <${Editor} text=${text} setText=${edit} marks=${marks} goto=${goto} submit=${submit} />
       <aside class="submit-side" aria-live="polite">
         <button type="button" class="button primary submit-button" disabled=${!count || sending.busy} onClick=${submit} title="Ctrl Enter">
           ${sending.busy ? "Submitting…" : count > 1 ? `Submit ${count} jobs` : "Submit"}</button>

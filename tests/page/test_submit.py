@@ -21,7 +21,7 @@ def test_a_spec_is_checked_planned_and_submitted(window: Open, context: Context)
     page = one.page
     page.goto("/submit?example=quick")
     field = page.get_by_role("textbox", name="Spec")
-    expect(page.get_by_text("a worker would claim it at once")).to_be_visible()
+    expect(page.get_by_text("a worker is about to claim it")).to_be_visible()
     text = field.input_value()
     field.fill(text.replace("epochs: 15", "epochs: -3").replace("hidden: [128]", "hiden: [128]"))
     expect(page.get_by_role("heading", name="3 problems")).to_be_visible()

@@ -14,7 +14,10 @@ function One({ spec, planned }) {
   return html`<li class="planned"><p><strong>${spec.name ?? spec.kind}</strong> <span class="muted">${[spec.name === spec.kind ? "" : spec.kind, takes].filter(Boolean).join(" · ")}</span></p>
     ${planned?.refused
       ? html`<p class="refused"><${Icon} name="warning" size=${14} /> It would be refused: ${planned.refused}</p>`
-      : planned && html`<p class=${`state-${planned.state} plan-state`}><${Icon} name=${planned.state} size=${14} /><span class="muted">${planned.reason}</span></p>`}
-    ${planned?.seconds !== null && planned?.seconds !== undefined && html`<p class="muted">About <strong>${span(planned.seconds)}</strong>, as <a href=${to.job(planned.seconds_from)}>${planned.seconds_from}</a> took</p>`}
+      : planned && html`<p class=${`state-${planned.state} plan-state`} title=${planned.unblocked_by && `What lets it run: ${planned.unblocked_by}`}><${Icon} name=${planned.state} size=${14} />
+          <span>${planned.place > 1 && html`<strong class="number">#${planned.place}</strong> `}<span class="muted">${planned.reason}</span></span></p>`}
+    ${planned && !planned.refused && html`<p class="muted">${Number.isFinite(planned.seconds)
+      ? html`<span title=${planned.seconds_why}>About <strong>${span(planned.seconds)}</strong>${planned.seconds_from && html`, by <a href=${to.job(planned.seconds_from)}>${planned.seconds_from}</a>`}</span>`
+      : planned.seconds_why && `Time unknown: ${planned.seconds_why}`}</p>`}
   </li>`;
 }

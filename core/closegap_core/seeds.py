@@ -13,7 +13,11 @@ INITIAL, ORDER, DATA, NOISE, VALIDATION, EVALUATION, PRIOR, AIS, ITERATIONS, GAP
 
 
 def generator(*words: int) -> torch.Generator:
-    """A generator whose stream is decided by `words` alone."""
+    """A generator whose stream is decided by `words` alone.
+
+    Up to four words are filled up with zeros: (s, 9) and (s, 9, 0) are one stream. So each purpose is used with one
+    number of words, or with a last one that is never zero; to tell them apart here would change all earlier results.
+    """
     state = np.random.SeedSequence(words).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from closegap import folders
 from closegap.artifacts import ArtifactStore
@@ -31,6 +31,20 @@ ABANDONED = timedelta(hours=1)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{6,64}")
 _STAGING = re.compile(r"(.+)-([0-9]+)-[0-9a-f]{8}")
 _PAGE = 500
+
+
+class Trace(NamedTuple):
+    """What a collection has to know of a job: to whom it refers. The rest of its record, which is long, is let go."""
+
+    id: str
+    pipeline: str
+    finished: datetime | None
+    needs: tuple[str, ...]
+    work: str
+    owner: str | None
+    attempt: int
+    bundles: frozenset[str]
+    """Digests, or beginnings of digests, in its spec and its outputs."""
 
 
 @final
@@ -92,20 +106,33 @@ def collect(queue: Queue, artifacts: ArtifactStore, before: datetime) -> Garbage
     )
 
 
-def _recorded(queue: Queue) -> Iterator[Job]:
-    """Every job, newest first."""
+def _recorded(queue: Queue) -> Iterator[Trace]:
+    """Of every job, newest first; a page of records is held at a time."""
     cursor: str | None = None
     while True:
         page = queue.jobs(ALL, _PAGE, cursor)
-        yield from page.jobs
+        yield from map(_trace, page.jobs)
         cursor = page.cursor
         if cursor is None:
             return
 
 
-def _finished(recorded: Iterable[Job], before: datetime) -> list[Job]:
+def _trace(job: Job) -> Trace:
+    return Trace(
+        job.id,
+        job.pipeline,
+        job.finished,
+        tuple(job.needs.values()),
+        job.work,
+        job.owner,
+        job.attempt,
+        frozenset(_DIGEST.findall(json.dumps([job.spec, job.outputs]))),
+    )
+
+
+def _finished(recorded: Iterable[Trace], before: datetime) -> list[Trace]:
     """Jobs of pipelines that have been over for long and that no other needs, newest first."""
-    pipelines: dict[str, list[Job]] = {}
+    pipelines: dict[str, list[Trace]] = {}
     for job in recorded:
         pipelines.setdefault(job.pipeline, []).append(job)
     stay = {
@@ -116,16 +143,16 @@ def _finished(recorded: Iterable[Job], before: datetime) -> list[Job]:
     whose = {job.id: name for name, jobs in pipelines.items() for job in jobs}
     open_names = list(stay)
     for name in open_names:  # grows as it goes: what those need, and what that needs
-        needed = {whose[need] for job in pipelines[name] for need in job.needs.values() if need in whose}
+        needed = {whose[need] for job in pipelines[name] for need in job.needs if need in whose}
         open_names += needed - stay
         stay |= needed
     return [job for name, jobs in pipelines.items() if name not in stay for job in jobs]
 
 
-def _unneeded(kept: Iterable[Job], artifacts: ArtifactStore, before: datetime) -> list[str]:
+def _unneeded(kept: Iterable[Trace], artifacts: ArtifactStore, before: datetime) -> list[str]:
     """Digests of bundles to which nothing that stays refers."""
     lineages = {digest: _lineage(artifacts.place(digest)) for digest in artifacts.digests()}
-    named = {reference for job in kept for reference in _DIGEST.findall(json.dumps([job.spec, job.outputs]))}
+    named = {reference for job in kept for reference in job.bundles}
     named |= {version.digest for registry in Registry.all(artifacts) for version in registry.list()}
     needed = {
         digest
@@ -142,7 +169,7 @@ def _unneeded(kept: Iterable[Job], artifacts: ArtifactStore, before: datetime) -
     return [digest for digest in lineages if digest not in needed]
 
 
-def _left(kept: Iterable[Job], artifacts: ArtifactStore, before: datetime) -> list[Path]:
+def _left(kept: Iterable[Trace], artifacts: ArtifactStore, before: datetime) -> list[Path]:
     """Folders of work that no job goes on with, of attempts that are over, and of damaged bundles."""
     jobs = {job.id: job for job in kept}
     works = {job.work for job in jobs.values()}

@@ -141,6 +141,18 @@ def test_encode_reads_a_folder_of_images(
     assert (said.code, said.json["rows"]) == (0, 3), said.err
 
 
+def test_a_small_file_that_was_altered_is_told_in_the_list_too(
+    closegap: Command, registered: tuple[str, str]
+) -> None:
+    config = Path(closegap("models", "--json").json["models"][0]["path"]) / "config.json"
+    config.chmod(0o644)
+    config.write_text(config.read_text().replace("digits", "stigid"))  # as long as before
+    first, second = closegap("models", "--json").json["models"]
+    assert (second["problem"], "valid_elbo" in first) == ("", False)
+    assert "config.json was altered" in first["problem"]
+    assert "config.jsonwasaltered" in "".join(closegap("models").out.split())
+
+
 def test_a_tampered_model_is_told(
     closegap: Command, registered: tuple[str, str], place: Path, rows: np.ndarray
 ) -> None:

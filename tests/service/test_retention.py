@@ -74,6 +74,7 @@ def test_what_has_been_over_for_long_goes_with_all_its_traces(
         "audit",
         "counts",
         "doorbell",
+        "fence",
         "projects",
         "seq",
         "stamp",

@@ -226,13 +226,8 @@ def cancel_all(selection: Selection, context: Ctx, caller: Submitter) -> Cancell
 
 
 def note(context: Context, caller: Caller, action: str, jobs: Sequence[Job]) -> None:
-    """Write a change of jobs into the audit stream: one entry, of the first and how many more."""
-    if jobs:
-        more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-        projects = ",".join(sorted({job.project for job in jobs}))
-        context.audit.record(
-            caller.actor, action, projects, jobs[0].id + more, caller.token, caller.request_id
-        )
+    """Write a change of jobs into the audit stream."""
+    context.audit.record_jobs(caller.actor, action, jobs, caller.token, caller.request_id)
 
 
 # --- parts --------------------------------------------------------------------------------------------------

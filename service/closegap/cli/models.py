@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from closegap.registry import Registry, Version
 
 
+_READ = 1 << 20
+"""Files of so many bytes are read against their digests for the list, too; weights only for one model."""
+
+
 def models(
     model: Annotated[
         str | None, typer.Argument(help="One model: its name, name/3, or the beginning of its digest.")
@@ -68,11 +72,16 @@ def register(app: typer.Typer) -> None:
 
 
 def _facts(artifacts: ArtifactStore, version: Version) -> dict[str, Any]:
-    """A version, and what its bundle says; `problem` when the bundle is not whole."""
+    """A version, and what its bundle says; `problem` when the bundle is not whole, or something in it was altered."""
+    from closegap.api.sessions import verified
+
     known = version.model_dump(mode="json")
     try:
         bundle = artifacts.open(version.digest, verify=False)
-        metrics = json.loads(bundle.file("metrics.json").read_text(encoding="utf-8"))
+        for name, facts in bundle.files.items():
+            if facts.bytes <= _READ:
+                verified(bundle, name)
+        metrics = json.loads(verified(bundle, "metrics.json"))
         elbo = metrics.get("summary", {}).get("valid_elbo")
     except (ServiceError, BundleError, ValueError) as error:
         return known | {"problem": str(error)}

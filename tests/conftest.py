@@ -36,8 +36,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 SHARED = {"tests/workers/": "ray", "tests/page/": "browser"}
 LONGEST = (
-    "tests/workers/", "tests/test_examples.py", "tests/chaos/", "tests/page/", "tests/core/test_contract.py", "tests/cli/",
-    "tests/api/", "tests/core/test_captured.py",
+    "tests/workers/", "tests/test_examples.py", "tests/chaos/", "tests/page/", "tests/core/test_contract.py",
+    "tests/cli/", "tests/api/", "tests/core/test_captured.py",
 )  # fmt: skip
 """These go first, so that no process is left alone with one of them at the end."""
 

@@ -150,7 +150,7 @@ def test_a_small_file_that_was_altered_is_told_in_the_list_too(
     first, second = closegap("models", "--json").json["models"]
     assert (second["problem"], "valid_elbo" in first) == ("", False)
     assert "config.json was altered" in first["problem"]
-    assert "config.jsonwasaltered" in "".join(closegap("models").out.split())
+    assert "was altered" in closegap("models").out
 
 
 def test_a_tampered_model_is_told(

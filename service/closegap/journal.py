@@ -216,10 +216,11 @@ class Lines:
 
 def uncaught(
     write: Callable[[Record], None],
-) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+) -> Callable[[type[BaseException], BaseException | None, TracebackType | None], None]:
     """For `sys.excepthook`: what ends a process is a record as well."""
 
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def hook(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        error = kind() if error is None else error
         said = {"time": now(), "level": "critical", "event": f"uncaught {kind.__name__}: {error}"}
         write({**said, "logger": "closegap", **exception_fields(error)})
 

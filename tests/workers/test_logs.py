@@ -44,6 +44,11 @@ except ZeroDivisionError:
     logging.getLogger("closegap.x").exception("it broke")
 print("redis://user:hunter2@store:6379/0 and %s" % sys.argv[2])
 os.write(1, b"also rediss://:hunter2@store\\n")
+import threading
+thread = threading.Thread(target=lambda: [][1])
+thread.start()
+thread.join()
+sys.stderr.write("an end without a line's end")
 raise KeyError("the last words")
 """
 
@@ -73,7 +78,8 @@ def test_everything_that_an_attempt_says_is_a_line_of_its_log(tmp_path: Path) ->
     said = [record["event"] for record in found]
     for line in (
         "printed to stdout", "half a line", "progress 1", "progress 2", "of a library", "past Python \ufffd",
-        "from a child", "it broke", "uncaught KeyError: 'the last words'",
+        "from a child", "it broke", "uncaught KeyError: 'the last words'", "an end without a line's end",
+        "uncaught IndexError: list index out of range",
     ):  # fmt: skip
         assert said.count(line) == 1, (line, said)
     assert any("deprecated thing" in line for line in said)

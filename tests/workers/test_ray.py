@@ -23,6 +23,7 @@ from closegap.settings import Settings, environment
 from closegap_workers.cluster import Cluster
 from closegap_workers.outcome import RequestError
 from closegap_workers.ray_cluster import check
+from closegap_workers.tensorboard import recorded
 from tests.workers.working import TRAIN, Working, alive, fitted, training, until
 
 Start = Callable[..., Working]
@@ -232,6 +233,9 @@ def test_a_sweep_whose_driver_is_killed_and_then_drained_goes_on_with_its_trials
     assert store.open(done.outputs["model"]).file("weights.safetensors").read_bytes() == mine.weights
     assert done.progress is not None
     assert (done.progress.done, done.progress.total) == (480, 480)
+    for trial in table:  # each is a run, of three attempts, with every epoch once
+        folder = Path(done.outputs["tensorboard"]) / f"trial-{trial['id']:05d}"
+        assert [step for _, step in recorded(folder)] == [8 * epoch for epoch in range(1, 121)]
     assert not (settings.home / "tune" / job.id).exists()
     assert is_empty(cluster)
 

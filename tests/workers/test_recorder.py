@@ -221,7 +221,7 @@ def test_a_tracking_server_that_is_away_is_told_once(tmp_path: Path, monkeypatch
     assert len(told) == 1
     assert told[0].startswith("MLflow records nothing more: ")
     with pytest.raises(FileNotFoundError):
-        link("http://127.0.0.1:9", tmp_path / "run.json", {})
+        link("http://127.0.0.1:9", tmp_path / "run.json", {}, "FINISHED")
 
 
 @pytest.mark.parametrize(

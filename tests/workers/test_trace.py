@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from closegap import spec
 from closegap.api.context import opened
 from closegap.artifacts import ArtifactStore
+from closegap.cli.connection import traced
 from closegap.errors import SettingsError
 from closegap.job import Job, State
 from closegap.queue import Queue
@@ -229,6 +230,17 @@ print([name for name in sys.modules if name.startswith(unwanted)])
 """
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_the_command_line_begins_a_trace_as_well(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    with traced("closegap submit") as traceparent:
+        pass
+    [span] = collector.spans
+    assert (span.name, span.service, span.parent) == ("closegap submit", "closegap-cli", "")
+    assert traceparent == f"00-{span.trace}-{span.id}-01"
 
 
 def test_an_endpoint_without_the_extra_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

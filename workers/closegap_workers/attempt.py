@@ -28,7 +28,7 @@ from closegap_workers.outcome import failure_of
 from closegap_workers.process import die_with_parent
 from closegap_workers.runners import Context, Result, runner
 from closegap_workers.spans import traced
-from closegap_workers.work_folder import taken_over
+from closegap_workers.work_folder import logs_of, taken_over
 
 log = logging.getLogger("closegap.attempt")
 
@@ -60,6 +60,7 @@ def _take_stdout() -> Any:
 
 
 def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
+    context: Context | None = None
     try:
         with ExitStack() as stages:
             settings = Settings.load()
@@ -71,6 +72,7 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 spec=spec,
                 roots=settings.data_roots,
                 work=taken_over(store.work(order["work"]), order["fence"]),
+                logs=logs_of(store.work(order["work"])),
                 home=settings.home,
                 stage=lambda: stages.enter_context(store.staged(order["job"], order["attempt"])),
                 registry=Registry(store, order["project"]),
@@ -86,10 +88,12 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 return {"state": "stopped"}
             with traced(stream, order["traced"], "publish"):
                 outputs = _publish(result, store)
-            _link_runs(context, outputs)
+            _end_runs(context, outputs, "FINISHED")
             return {"state": "succeeded", "outputs": outputs, "register": _wanted_name(spec)}
     except Exception as error:
         log.exception("the attempt failed")
+        if context is not None:
+            _end_runs(context, {}, "FAILED")  # until another attempt goes on with them
         return {"state": "failed", "failure": failure_of(error).model_dump(mode="json")}
 
 
@@ -110,9 +114,9 @@ def _mlflow(settings: Settings) -> dict[str, str]:
     return {"uri": settings.mlflow_uri, "experiment": settings.mlflow_experiment}
 
 
-def _link_runs(context: Context, outputs: Mapping[str, Any]) -> None:
-    """Tell each MLflow run of the job where the job's model lies; no failure of a job where that fails."""
-    files = sorted((context.work / "logs" / "mlflow").glob("*.json")) if context.mlflow else []
+def _end_runs(context: Context, outputs: Mapping[str, Any], state: str) -> None:
+    """Tell each MLflow run of the job how it ended and where its model lies; where that fails, the log says so."""
+    files = sorted((context.logs / "mlflow").glob("*.json")) if context.mlflow else []
     if not files:
         return
     from closegap_workers.mlflow_run import link
@@ -120,7 +124,7 @@ def _link_runs(context: Context, outputs: Mapping[str, Any]) -> None:
     tags = {f"closegap.output.{name}": str(value) for name, value in outputs.items()}
     try:
         for file in files:
-            link(context.mlflow["uri"], file, tags)
+            link(context.mlflow["uri"], file, tags, state)
     except Exception as error:
         log.warning("MLflow was not told of the result: %s: %s", type(error).__name__, error)
 

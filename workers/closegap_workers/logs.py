@@ -7,6 +7,7 @@ interpreter's own last words.
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import json
 import logging
@@ -62,8 +63,11 @@ def open_log(path: Path, redact: Redaction, **context: Any) -> Log:
     logging.captureWarnings(True)
     faulthandler.enable(2)  # the descriptor, which the worker reads
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        setattr(sys, name, Lines(name, log.write, descriptor))
-    sys.excepthook = uncaught(log.write)
+        lines = Lines(name, log.write, descriptor)
+        setattr(sys, name, lines)
+        atexit.register(lines.close)
+    sys.excepthook = hook = uncaught(log.write)
+    threading.excepthook = lambda failed: hook(failed.exc_type, failed.exc_value, failed.exc_traceback)
     return log
 
 

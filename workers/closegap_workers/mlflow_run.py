@@ -81,7 +81,7 @@ def client_of(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def link(uri: str, file: Path, tags: Mapping[str, str], state: str = "FINISHED") -> None:
+def link(uri: str, file: Path, tags: Mapping[str, str], state: str) -> None:
     """Tag the run whose id a file keeps, with where its result lies, and end it. Raises what MLflow raises."""
     run = json.loads(file.read_text())["run"]
     client = client_of(uri)

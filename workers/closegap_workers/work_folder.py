@@ -1,6 +1,7 @@
 """The folder that a job's attempts share: `logs/` stays, everything else goes when the job has succeeded.
 
     work/<job>/logs/attempt-<n>.log
+    work/<job>/logs/tensorboard/, mlflow/
     work/<job>/held-<fence>/          checkpoints, trials, ledgers, held by the attempt of that fence alone
 
 Each attempt takes over what the one before has left, by one rename. An attempt that was only thought to be dead (it
@@ -46,11 +47,16 @@ def taken_over(work: Path, fence: int) -> Path:
         return ours
 
 
-def log_file(work: Path, attempt: int) -> Path:
-    """Where an attempt's log goes; its folder is there afterwards. Raises OSError."""
+def logs_of(work: Path) -> Path:
+    """What stays: logs and records; the folder is there afterwards. Raises OSError."""
     folder = work / _LOGS
     folder.mkdir(exist_ok=True)
-    return folder / f"attempt-{attempt}.log"
+    return folder
+
+
+def log_file(work: Path, attempt: int) -> Path:
+    """Where an attempt's log goes. Raises OSError."""
+    return logs_of(work) / f"attempt-{attempt}.log"
 
 
 def tidy(work: Path) -> None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from closegap.api import problem
 from closegap.api.limits import largest_body, too_large
 from closegap.api.measures import Measures
+from closegap.trace import Span
 
 HEADER = "X-Request-Id"
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -78,6 +79,7 @@ class Exchange:
             status=status,
             ms=round(1e3 * (answered - began), 2),
             request_id=scope["closegap.request_id"],
+            **_trace_id(scope),
         )
 
 
@@ -103,6 +105,13 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
         return message
 
     return next_message
+
+
+def _trace_id(scope: Scope) -> dict[str, str]:
+    """Of the caller's trace, where it tells one."""
+    given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+    span = Span.parse(given.decode("latin-1")) if given else None
+    return {} if span is None else {"trace_id": span.trace}
 
 
 def _request_id(scope: Scope) -> str:

@@ -34,6 +34,8 @@ class Context:
     roots: tuple[Path, ...]
     work: Path
     """Survives attempts: checkpoints, ledgers, trials."""
+    logs: Path
+    """Survives the job's success, too: logs of attempts, records of trainings."""
     home: Path
     """Private to the workers of this machine."""
     stage: Callable[[], Path]

@@ -89,28 +89,28 @@ def train_task(
 
 def tensorboard_output(context: Context) -> dict[str, str]:
     """Where the event files are; they hold times, so they are no part of the bundle."""
-    return {"tensorboard": str(record_folder(context.work))} if context.tensorboard else {}
+    return {"tensorboard": str(record_folder(context.logs))} if context.tensorboard else {}
 
 
-def record_folder(work: Path) -> Path:
-    """Event files of TensorBoard, of each trial in a folder of its own; stays as long as the job's log."""
-    return work / "logs" / "tensorboard"
+def record_folder(logs: Path) -> Path:
+    """Event files of TensorBoard, of each trial in a folder of its own."""
+    return logs / "tensorboard"
 
 
-def run_file(work: Path, trial: str = "") -> Path:
+def run_file(logs: Path, trial: str = "") -> Path:
     """What keeps the id of a training's MLflow run."""
-    return work / "logs" / "mlflow" / f"{trial or 'run'}.json"
+    return logs / "mlflow" / f"{trial or 'run'}.json"
 
 
 def _records(context: Context, config: TrainConfig, trial: str) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     if context.tensorboard:
-        wanted["tensorboard"] = {"folder": str(record_folder(context.work) / trial)}
+        wanted["tensorboard"] = {"folder": str(record_folder(context.logs) / trial)}
     if context.mlflow:
         tags = {f"closegap.{name}": str(value) for name, value in context.whose.items()}
         wanted["mlflow"] = {
             **context.mlflow,
-            "file": str(run_file(context.work, trial)),
+            "file": str(run_file(context.logs, trial)),
             "name": f"{context.job} {trial}".strip(),
             "tags": {**tags, "closegap.digest": digest(context.spec), "closegap.version": version("closegap")}
             | ({"closegap.trial": trial} if trial else {}),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,20 @@ import pytest
 from tensorboardX.crc32c import _crc32c
 from tensorboardX.proto.event_pb2 import Event as Recorded
 
+from closegap import spec
 from closegap.artifacts import ArtifactStore
 from closegap.job import Job, State
+from closegap.kinds import TrainSpec
 from closegap.queue import Queue
+from closegap.registry import Registry
 from closegap.settings import Settings
-from closegap_workers.channel import Channel, Event
+from closegap_workers.channel import Channel, Event, Stream
 from closegap_workers.mlflow_run import MlflowRun, link
 from closegap_workers.recorder import Recorder, Recorders, recorders
+from closegap_workers.runners.runner import Context
+from closegap_workers.runners.train import tensorboard_output, train_task
 from closegap_workers.tensorboard import PATTERN, TensorBoard, _masked, _records, framed, recorded
-from tests.workers.working import Working, training, until
+from tests.workers.working import Working, fitted, training, until
 
 Start = Callable[..., Working]
 Over = Callable[..., Job]
@@ -154,9 +161,9 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_a_training_is_the_same_recorded_and_not_and_after_a_kill(
     start: Start, queue: Queue, submit: Submit, over: Over, settings: Settings, tmp_path: Path
 ) -> None:
-    """One job with everything on, whose attempt is killed, and one with everything off: the same weights."""
+    """A job with everything on, whose attempt is killed, against the same training in this process with nothing."""
     uri = (tmp_path / "runs").as_uri()
-    job = submit(training(epochs=60, name="recorded"))
+    job = submit(training(epochs=24, name="recorded"))
     worker = start("--jobs", "2", variables={"CLOSEGAP_MLFLOW_URI": uri})
     until(lambda: len([e for e in queue.events(job.id) if e.type == "epoch"]) >= 4)
     worker.attempt().send_signal(signal.SIGKILL)
@@ -172,14 +179,30 @@ def test_a_training_is_the_same_recorded_and_not_and_after_a_kill(
         assert found[entry["step"]]["elbo/valid"] == pytest.approx(entry["valid"]["elbo"], rel=1e-6)
     _check_run(tmp_path / "runs", done, metrics["history"])
 
-    other = submit(training(epochs=60, name="not-recorded"))
-    start("--until-idle", variables={"CLOSEGAP_TENSORBOARD": "false"})
-    plain = over(other, State.SUCCEEDED)
-    assert "tensorboard" not in plain.outputs
-    assert not (store.work(other.work) / "logs" / "tensorboard").exists()
-    for name in ("weights.safetensors", "config.json"):
-        both = [store.open(one.outputs["model"]).file(name).read_bytes() for one in (done, plain)]
-        assert both[0] == both[1]
+    plain = fitted(training(epochs=24), tmp_path)  # of core alone, undisturbed
+    assert store.open(done.outputs["model"]).file("weights.safetensors").read_bytes() == plain.weights
+
+
+def test_an_operator_may_want_no_records(settings: Settings, tmp_path: Path) -> None:
+    [train] = spec.parse(training(epochs=1))
+    assert isinstance(train, TrainSpec)
+    context = Context(
+        job="train-1", attempt=1, spec=train, roots=(), work=tmp_path, logs=tmp_path / "logs", home=tmp_path,
+        stage=lambda: tmp_path, registry=Registry(ArtifactStore(settings.storage)),
+        stream=Stream(io.StringIO()), ray_address=None,
+    )  # fmt: skip
+    on = replace(context, tensorboard=True, mlflow={"uri": "file:///x", "experiment": "e"})
+    assert set(train_task(on, train.config, tmp_path, tmp_path, "trial-00001")["records"]) == {
+        "tensorboard",
+        "mlflow",
+    }
+    assert tensorboard_output(on) == {"tensorboard": str(tmp_path / "logs" / "tensorboard")}
+    assert train_task(context, train.config, tmp_path, tmp_path)["records"] == {}
+    assert tensorboard_output(context) == {}
+    with recorders({}, context.stream) as none:
+        none.epoch(epoch(1))
+    assert Settings.load().tensorboard
+    assert not Settings.load(tensorboard="false").tensorboard
 
 
 def _check_run(runs: Path, job: Job, history: list[Mapping[str, Any]]) -> None:
@@ -189,7 +212,7 @@ def _check_run(runs: Path, job: Job, history: list[Mapping[str, Any]]) -> None:
     assert (run / "tags" / "closegap.job").read_text() == job.id
     assert (run / "tags" / "closegap.output.model").read_text() == job.outputs["model"]
     assert (run / "tags" / "closegap.digest").read_text() == job.digest
-    assert (run / "params" / "training.epochs").read_text() == "60"
+    assert (run / "params" / "training.epochs").read_text() == "24"
     lines = [line.split() for line in (run / "metrics" / "elbo" / "valid").read_text().splitlines()]
     assert [int(step) for _, _, step in lines] == [entry["step"] for entry in history]
     assert [float(value) for _, value, _ in lines] == [entry["valid"]["elbo"] for entry in history]

@@ -49,7 +49,7 @@ def estimate(queue: Queue, item: Spec, project: str) -> Estimate:
         if _work(job.spec) == _work(wanted):
             return _as(job, wanted)
     if item.kind == "encode":
-        return _of_rows(jobs, wanted, project)
+        return _of_rows([job for job in jobs if job.outputs.get("rows", 0) > 0], wanted, project)
     return _unknown(
         f"no {item.kind} job with the same {_ALIKE[item.kind]} has succeeded in project {project}"
     )

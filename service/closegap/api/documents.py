@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from closegap import references
 from closegap.api.problem import MEDIA_TYPE, ProblemDocument
 from closegap.job import Job, State
-from closegap.kinds import RetryBudgets
+from closegap.resources import RetryBudgets
 
 JobName = Annotated[
     str,

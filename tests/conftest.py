@@ -8,6 +8,7 @@ import random
 import secrets
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
@@ -28,6 +29,9 @@ for name in [name for name in os.environ if name.startswith("CLOSEGAP_") or name
     # A test must not reach the store, the storage or the cluster of whoever runs it.
     if name not in KEPT:
         del os.environ[name]
+
+# nor a service that they have logged in to
+os.environ["XDG_CONFIG_HOME"] = f"{tempfile.gettempdir()}/closegap-no-config-{os.getpid()}"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what it puts into the background; every process that a test interrupts would inherit it.

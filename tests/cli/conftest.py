@@ -62,6 +62,7 @@ def place(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLOSEGAP_STORAGE", (tmp_path / "storage").as_uri())
     monkeypatch.setenv("CLOSEGAP_NAMESPACE", f"test-{uuid.uuid4().hex[:12]}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

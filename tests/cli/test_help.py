@@ -17,11 +17,11 @@ from closegap.cli.app import build
 from .conftest import Command
 
 COMMANDS = [
-    "api", "cancel", "demo", "doctor", "encode", "example", "gc", "logs", "models", "page", "pause", "plan",
-    "projects", "ps", "resume", "retry", "run", "schema", "set", "show", "submit", "up", "validate", "wait",
-    "worker", "workers",
+    "api", "cancel", "demo", "doctor", "encode", "example", "gc", "login", "logout", "logs", "models", "page",
+    "pause", "plan", "projects", "ps", "resume", "retry", "run", "schema", "set", "show", "submit", "up", "validate",
+    "wait", "whoami", "worker", "workers",
 ]  # fmt: skip
-GROUPS = {"token": ["create", "list", "revoke"]}
+GROUPS = {"context": ["list", "remove", "show", "use"], "token": ["create", "list", "revoke"]}
 ALL = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
 
 

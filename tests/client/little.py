@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -62,8 +63,9 @@ class Little:
                 }.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(said.content)))
-                self.end_headers()
-                self.wfile.write(said.content[: said.cut])
+                with contextlib.suppress(BrokenPipeError):  # who asked has not waited
+                    self.end_headers()
+                    self.wfile.write(said.content[: said.cut])
 
             do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_one
 

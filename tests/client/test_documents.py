@@ -20,6 +20,7 @@ from closegap.api import (
     projects,
     series,
     submissions,
+    trials,
     workers,
 )
 from closegap.client import documents as read
@@ -35,7 +36,7 @@ PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (read.Normalised, submissions.Valid),
     (read.Series, series.Series),
     (read.SeriesList, series.SeriesList),
-    (read.Trials, series.Trials),
+    (read.Trials, trials.Trials),
     (read.File, files.File),
     (read.Bundle, files.Artifact),
     (read.Bundles, files.Artifacts),

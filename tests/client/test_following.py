@@ -15,11 +15,15 @@ import pytest
 
 from closegap import Client, ClientError, Job, JobCancelled, JobFailed, WaitTimeout
 from closegap.api.documents import EXAMPLE_JOB
+from closegap.client.errors import NotFound
 from closegap.client.events import Sent, parsed
 from closegap.job import Job as Record
 
 from .conftest import QUICK, Made, Worker, spec
 from .little import Asked, Little, Says
+
+RANK = "[rank 1] ERROR of \\x1b[1m rank 1"
+"""As people are shown the line of a rank."""
 
 
 def later(seconds: float, act: Any) -> threading.Timer:
@@ -228,22 +232,27 @@ def test_server_sent_events_are_parsed_as_they_are_specified() -> None:
 def test_logs_are_of_attempts_and_ranks_and_may_be_followed(remote: Made, worker: Worker) -> None:
     job = remote().submit(spec(retries={"user": 1}))
     claim = worker.starts()
-    worker.reports(claim, {"type": "log", "line": "first"}, {"type": "log", "line": "of rank 1", "rank": 1})
+    worker.reports(
+        claim,
+        {"type": "log", "line": "first"},
+        {"type": "log", "line": "of \x1b[1m rank 1", "rank": 1, "level": "error"},
+    )
     worker.fails(claim, "once more")
     time.sleep(0.1)
     claim = worker.starts()
     worker.reports(claim, {"type": "log", "line": "second"})
-    assert [str(line) for line in job.logs()] == ["first", "of rank 1", "second"]
+    assert [str(line) for line in job.logs()] == ["first", RANK, "second"]
     assert [line.attempt for line in job.logs()] == [1, 1, 2]
     assert [line.text for line in job.logs(attempt=2)] == ["second"]
-    assert [line.text for line in job.logs(rank=1)] == ["of rank 1"]
+    assert [line.text for line in job.logs(rank=1)] == ["of \x1b[1m rank 1"]
+    assert [str(line) for line in job.logs(level="warning")] == [RANK]
 
     def end() -> None:
         worker.reports(claim, {"type": "log", "line": "third"})
         worker.succeeds(claim)
 
     timer = later(0.3, end)
-    assert [str(line) for line in job.logs(follow=True)] == ["first", "of rank 1", "second", "third"]
+    assert [str(line) for line in job.logs(follow=True)] == ["first", RANK, "second", "third"]
     timer.join()
 
 
@@ -281,3 +290,26 @@ def test_metrics_are_a_frame_or_curves(
     with pytest.raises(ClientError, match=r"closegap\[client\]"):
         job.metrics()
     assert job.metrics(as_frame=False)
+
+
+def test_trials_are_read_over_pages(client: Client) -> None:
+    def answer(number: int, asked: Asked) -> Says:
+        first = "cursor" not in asked.path
+        rows = [{"id": 0 if first else 1, "state": "completed", "value": -1.0}]
+        return Says(
+            200, {"trials": rows, "best": rows[0], "count": 2, "next_cursor": "t0" if first else None}
+        )
+
+    with Little(answer) as little, Client(little.url) as made:
+        found = Job(made.connection, Record.model_validate(EXAMPLE_JOB)).trials()
+        assert [row["id"] for row in found.trials] == [0, 1]
+        assert (found.best, found.count, found.next_cursor) == (found.trials[1], 2, None)
+    parts = {name: spec()[name] for name in ("data", "model", "inference")}
+    sweep = client.sweep(
+        train=parts,
+        space={"training.epochs": {"choice": [1, 2]}},
+        search={"trials": 2, "algorithm": "random"},
+    )
+    assert sweep.trials().trials == ()
+    with pytest.raises(NotFound, match="has no trials"):
+        client.train(spec()).trials()

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from closegap.cli import output
 from closegap.cli.command import AsJsonLines, add
+from closegap.cli.connection import refuse_context
 from closegap.cli.exits import ExitCode
 
 
@@ -38,6 +39,7 @@ def api(
     from closegap.local_token import file_of
     from closegap.settings import Settings
 
+    refuse_context("api")
     settings = Settings.load(api_host=host, api_port=port)
     try:
         with interruptible(), listening(settings.api_host, settings.api_port) as place:

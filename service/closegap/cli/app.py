@@ -9,6 +9,9 @@ import typer
 
 from closegap.cli import (
     api,
+    completion,
+    connection,
+    context,
     control,
     demo,
     doctor,
@@ -16,6 +19,7 @@ from closegap.cli import (
     gc,
     jobs,
     local,
+    login,
     logs,
     models,
     output,
@@ -33,8 +37,10 @@ _HELP = """Queue, train, measure, export and use models with iterative amortized
 
 Data goes to standard output, talk to standard error; --json gives every command's answer as JSON.
 
-Exit codes: 0 succeeded, 2 wrong usage or invalid spec, 4 store unreachable, 100 failed, 101 not finished
-(also Ctrl-C while following: the jobs go on), 102 not found, 103 cancelled,
+Commands ask this machine's store, or the service of a context: `closegap login URL`, --context, CLOSEGAP_URL.
+
+Exit codes: 0 succeeded, 2 wrong usage or invalid spec, 3 not allowed, 4 store or service unreachable, 100 failed,
+101 not finished (also Ctrl-C while following: the jobs go on), 102 not found, 103 cancelled,
 1 a fault of closegap (or a failed check of doctor)."""
 
 
@@ -55,6 +61,8 @@ def build() -> typer.Typer:
         jobs,
         control,
         logs,
+        login,
+        context,
         up,
         api,
         page,
@@ -83,5 +91,13 @@ def _root(
         bool,
         typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and leave."),
     ] = False,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The service to ask, of those that you have logged in to; local: this machine's store.",
+            autocompletion=completion.contexts,
+        ),
+    ] = None,
 ) -> None:
-    pass
+    connection.ask(context)

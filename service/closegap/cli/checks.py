@@ -215,6 +215,10 @@ CHECKS: tuple[Callable[[Settings], Check], ...] = (
 )  # fmt: skip
 
 
+OF_A_CLIENT: tuple[Callable[[Settings], Check], ...] = (python, packages)
+"""Where the work is done by a service elsewhere: its own are in `service_checks`."""
+
+
 def _ray_address(address: str) -> Check:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():

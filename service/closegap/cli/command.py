@@ -10,7 +10,7 @@ from typing import Annotated, Any, final
 import typer
 from typer.core import TyperGroup
 
-from closegap.cli import failures
+from closegap.cli import connection, failures
 from closegap.cli.exits import ExitCode
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output instead of text.")]
@@ -57,7 +57,8 @@ def _told(body: Body) -> Callable[..., None]:
     @functools.wraps(body)
     def call(**options: Any) -> None:
         try:
-            code = body(**options) or ExitCode.SUCCEEDED
+            with connection.invocation():
+                code = body(**options) or ExitCode.SUCCEEDED
         except (Exception, KeyboardInterrupt) as error:
             if failures.passes(error):
                 raise

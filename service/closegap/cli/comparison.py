@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -17,14 +16,25 @@ if TYPE_CHECKING:
     from closegap_core.report.comparison.table import Table as Comparison
 
 
-def tell(outputs: Mapping[str, Any]) -> None:
-    """Print the table of a compare job that succeeded, and where its picture and page are."""
+class Compared(NamedTuple):
+    """The table of a comparison, and the place that its picture and its page lie under."""
+
+    table: Comparison
+    place: str
+
+
+def of_folder(folder: Path, place: str = "") -> Compared:
+    """Of a folder with `table.json`; `place`: of the rest, absent: the same folder. Raises ComparisonError."""
     from closegap_core.report.comparison.build import read_table
 
-    folder = Path(outputs["path"])
-    output.data().print(rendered(read_table(folder)))
-    output.line(f"picture  {folder / 'figure.png'}")
-    output.line(f"page     {folder / 'report.html'}\n")
+    return Compared(read_table(folder), place or str(folder))
+
+
+def tell(found: Compared) -> None:
+    """Print the table of a compare job that succeeded, and where its picture and page are."""
+    output.data().print(rendered(found.table))
+    output.line(f"picture  {found.place}/figure.png")
+    output.line(f"page     {found.place}/report.html\n")
 
 
 def rendered(found: Comparison) -> RenderableType:

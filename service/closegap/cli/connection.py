@@ -1,20 +1,92 @@
-"""The parts of the service as a command uses them, opened from the settings. Imports Redis only when asked."""
+"""What stands behind a command: the service of a context, or this machine's own parts. Imports what is asked for."""
 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
+
+from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
     from closegap.artifacts import ArtifactStore
     from closegap.audit import Audit
-    from closegap.job import Job
+    from closegap.cli.service import Service
+    from closegap.contexts import Chosen
     from closegap.queue import Queue
-    from closegap.registry import Registry
     from closegap.settings import Settings
     from closegap.tokens import Tokens
+
+_ASKED: ContextVar[str | None] = ContextVar("context", default=None)
+"""What `--context` says in this invocation."""
+
+
+_OPENED: ContextVar[ExitStack] = ContextVar("opened")
+"""What is let go of when the command is over."""
+
+
+@contextmanager
+def invocation() -> Iterator[None]:
+    """One command: whatever service it opens is closed at its end."""
+    with ExitStack() as opened:
+        before = _OPENED.set(opened)
+        try:
+            yield
+        finally:
+            _OPENED.reset(before)
+
+
+def ask(context: str | None) -> None:
+    """Let the commands of this invocation use a context. The option of the whole command line calls it, always."""
+    _ASKED.set(context)
+
+
+def chosen() -> Chosen | None:
+    """The service that is meant; None: this machine's store. Raises NotFound, SettingsError."""
+    from closegap import contexts
+    from closegap.settings import ClientSettings
+
+    return contexts.chosen(ClientSettings.load(), _ASKED.get())
+
+
+def open_service() -> Service:
+    """What the commands ask: the service of the context that is meant, else this machine's store.
+
+    Raises NotFound, SettingsError, ClientError.
+    """
+    from closegap.settings import ClientSettings, Settings
+
+    found = chosen()
+    if found is not None:
+        from closegap.cli.remote import RemoteService
+        from closegap.client.client import Client
+
+        return RemoteService(_OPENED.get().enter_context(Client.of(found.context)))
+    from closegap.cli.store import StoreService
+
+    return StoreService(Settings.load(), ClientSettings.load().project)
+
+
+def refuse_context(command: str, instead: str = "") -> None:
+    """For what starts something on this machine: it heeds no context. Raises UsageError where one was asked for."""
+    if _ASKED.get() not in (None, "local"):
+        raise UsageError(_only_here(command, f"context {_ASKED.get()}", instead))
+
+
+def refuse_service(command: str, instead: str = "") -> None:
+    """For what changes this machine's store itself. Raises UsageError where any service is meant."""
+    found = chosen()
+    if found is not None:
+        raise UsageError(_only_here(command, found.context.url, instead))
+
+
+def _only_here(command: str, where: str, instead: str) -> str:
+    return (
+        f"`{command}` works on this machine, not through {where}: "
+        f"{instead or f'`closegap --context local {command}` means the one of this machine'}"
+    )
 
 
 def open_queue(settings: Settings | None = None) -> Queue:
@@ -46,29 +118,12 @@ def open_access(settings: Settings | None = None) -> Access:
     return Access(Tokens(client, chosen.namespace), Audit(client, chosen.namespace))
 
 
-def note(action: str, project: str, target: str) -> None:
-    """Write what a command has changed into the audit stream. Raises StoreUnavailable, SettingsError."""
-    open_access().audit.record(actor(), action, project, target)
-
-
-def note_jobs(action: str, jobs: Sequence[Job]) -> None:
-    """The same of jobs: one entry for all of them."""
-    open_access().audit.record_jobs(actor(), action, jobs)
-
-
 def open_artifacts(settings: Settings | None = None) -> ArtifactStore:
     """The artifact store of the settings. Raises StorageError, SettingsError."""
     from closegap.artifacts import ArtifactStore
     from closegap.settings import Settings
 
     return ArtifactStore((settings or Settings.load()).storage)
-
-
-def open_registry(settings: Settings | None = None) -> Registry:
-    """The model registry of the settings; it needs no store. Raises StorageError, SettingsError."""
-    from closegap.registry import Registry
-
-    return Registry(open_artifacts(settings))
 
 
 @contextmanager

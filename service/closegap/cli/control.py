@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from closegap.cli import filters, output, words
+from closegap.cli import completion, filters, output, words
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import actor, note_jobs, open_queue, traced
+from closegap.cli.connection import open_service
 from closegap.cli.errors import UsageError
-from closegap.cli.jobs import JobId, plain
+from closegap.cli.jobs import JobId, JobIds, plain
 
 if TYPE_CHECKING:
     from closegap.job import Job
-    from closegap.queue import Queue
 
-JobIds = Annotated[
-    list[str], typer.Argument(metavar="JOB...", help="Ids, unambiguous beginnings of them, or names.")
-]
 Chosen = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[JOB]...", help="Ids, unambiguous beginnings of them, or names."),
+    typer.Argument(
+        metavar="[JOB]...",
+        help="Ids, unambiguous beginnings of them, or names.",
+        autocompletion=completion.jobs,
+    ),
 ]
 _FEW = 5
 """Ids that a command to type next may have."""
@@ -43,13 +42,9 @@ def cancel(
     filtered = bool(state or kind or project or label)
     if bool(jobs) == (filtered or every):
         raise UsageError("cancel: give either jobs, or --all, or filters such as --label")
-    queue = open_queue()
-    if jobs:
-        ids = [queue.get(job).id for job in jobs]  # all are known before the first is cancelled
-        after = [queue.cancel(job, actor=actor()) for job in ids]
-    else:
-        after = queue.cancel_all(filters.selector(state, kind, project, label), actor=actor())
-    note_jobs("job.cancel", after)
+    service = open_service()
+    meant = filters.selector(state, kind, project, label)
+    after = service.cancel(jobs) if jobs else service.cancel_all(meant)
     _tell(after, as_json)
     if not as_json and not after:
         output.say("no such job that is not over")
@@ -57,12 +52,12 @@ def cancel(
 
 def pause(jobs: JobIds, as_json: AsJson = False) -> None:
     """Pause jobs: a waiting one at once, a running one at its next checkpoint, from which it goes on when resumed."""
-    _each("job.pause", jobs, lambda queue, job: queue.pause(job, actor()), as_json)
+    _tell(open_service().pause(jobs), as_json)
 
 
 def resume(jobs: JobIds, as_json: AsJson = False) -> None:
     """Let paused jobs wait for a worker again."""
-    _each("job.resume", jobs, lambda queue, job: queue.resume(job, actor()), as_json)
+    _tell(open_service().resume(jobs), as_json)
 
 
 def change(
@@ -82,8 +77,7 @@ def change(
         raise UsageError("set: give --priority or --label")
     labels = dict(filters.label(text) for text in label or ())
     given = {name: value or None for name, value in labels.items()} if label else None
-    after = open_queue().change(job, priority=priority, labels=given, actor=actor())
-    note_jobs("job.change", [after])
+    after = open_service().change(job, priority, given)
     if as_json:
         output.document(plain(after))
         return
@@ -93,9 +87,7 @@ def change(
 
 def retry(job: JobId, as_json: AsJson = False) -> None:
     """Run a failed or cancelled job again, as a new job that goes on from its checkpoints; also what needed it."""
-    queue = open_queue()
-    with traced("closegap retry") as span:
-        made = queue.retry(job, actor=actor(), traceparent=span)
+    made = open_service().retry(job)
     if as_json:
         output.document({"jobs": [plain(item) for item in made]})
         return
@@ -122,14 +114,6 @@ def register(app: typer.Typer) -> None:
         "closegap set 7f3a --label team=vision --label night=",
     )  # fmt: skip
     add(app, "retry", retry, "closegap retry mnist-iterative")
-
-
-def _each(action: str, jobs: list[str], act: Callable[[Queue, str], Job], as_json: bool) -> None:
-    queue = open_queue()
-    ids = [queue.get(job).id for job in jobs]  # all are known before anything is done to the first
-    after = [act(queue, job) for job in ids]
-    note_jobs(action, after)
-    _tell(after, as_json)
 
 
 def _tell(after: list[Job], as_json: bool) -> None:

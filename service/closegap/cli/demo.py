@@ -16,14 +16,13 @@ from rich.markup import escape
 from closegap.cli import output, words
 from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import actor, open_artifacts
+from closegap.cli.connection import open_artifacts, refuse_context
 from closegap.cli.errors import JobsFailed, NotFinished
 from closegap.cli.exits import of_states
-from closegap.cli.specfile import SpecFile
 
 if TYPE_CHECKING:
+    from closegap.cli.service import Service
     from closegap.job import Job
-    from closegap.queue import Queue
     from closegap.settings import Settings
     from closegap.spec import Spec
 
@@ -52,6 +51,7 @@ def demo(
     """
     from closegap.demo import outcome
 
+    refuse_context("demo")
     began = time.monotonic()
     folder = _fresh(out.absolute())
     output.say(
@@ -83,6 +83,8 @@ def pipeline() -> str:
 
 
 def _specs(scale: str) -> list[Spec]:
+    from closegap.cli.specfile import SpecFile
+
     specs = SpecFile("the demo's pipeline", pipeline()).parse()
     if scale == "full":
         return specs
@@ -116,10 +118,10 @@ def _run(folder: Path, specs: Sequence[Spec], quiet: bool) -> tuple[Settings, li
     settings, environment = _private(folder)
     try:
         with (folder / "worker.log").open("wb") as log, running(settings, environment, log) as stack:
-            jobs = stack.queue.submit(specs, actor=actor())
+            jobs = stack.service.submit(specs, None, None)
             output.say("store and worker start; the jobs wait for them")
-            ended = follow(stack.queue, jobs, board(quiet), alive=stack.check)
-            rate = _rate(stack.queue, ended)
+            ended = follow(stack.service, jobs, board(quiet), alive=stack.check)
+            rate = _rate(stack.service, ended)
             output.say("stopping store and worker")
     except (KeyboardInterrupt, NotFinished) as stop:
         raise NotFinished(f"stopped; nothing was left running. What was made is in {folder}") from stop
@@ -138,13 +140,11 @@ def _private(folder: Path) -> tuple[Settings, dict[str, str]]:
     return settings, environment(**unset, CLOSEGAP_HOME=str(folder / "home"))
 
 
-def _rate(queue: Queue, jobs: Sequence[Job]) -> float | None:
+def _rate(service: Service, jobs: Sequence[Job]) -> float | None:
     """Rows a second, as the encode job reported them."""
-    from closegap.cli.logs import recorded
-
     job = next(job for job in jobs if job.kind == "encode")
     rates = [
-        event.data.get("rows_per_second") for event in recorded(queue, job.id) if event.type == "encoding"
+        event.data.get("rows_per_second") for event in service.recorded(job.id) if event.type == "encoding"
     ]
     return rates[-1] if rates else None
 

@@ -6,10 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
-from rich.syntax import Syntax
 from rich.table import Table
 
 from closegap.cli import words
@@ -43,6 +41,9 @@ def render(console: Console, job: Job, position: Position, moves: Sequence[dict[
         if move["type"] != "end":
             console.print(f"  {escape(move_text(move))}", soft_wrap=True)
     console.print("\n[bold]Spec[/]")
+    import yaml
+    from rich.syntax import Syntax
+
     text = yaml.safe_dump(job.spec, sort_keys=False, allow_unicode=True).rstrip()
     console.print(Syntax(text, "yaml", background_color="default") if console.is_terminal else escape(text))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
@@ -12,16 +13,18 @@ from closegap.cli import output
 from closegap.cli.command import AsJson, add
 from closegap.cli.exits import ExitCode
 
+if TYPE_CHECKING:
+    from closegap.cli.checks import Check
+
 _MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
 
 
 def doctor(as_json: AsJson = False) -> ExitCode:
-    """Check Python, packages, torch, folders, disk, store, workers and Ray. Exit code 1 when a check fails, else 0."""
-    from closegap.cli.checks import CHECKS
-    from closegap.settings import Settings
+    """Check Python, packages, torch, folders, disk, store, workers and Ray; in a context, what the service needs.
 
-    settings = Settings.load()
-    checks = [check(settings) for check in CHECKS]
+    That is its address, version, clock, token, store and workers. Exit code 1 when a check fails, else 0.
+    """
+    checks = _checked()
     failed = any(check.status == "fail" for check in checks)
     if as_json:
         output.document({"healthy": not failed, "checks": [asdict(check) for check in checks]})
@@ -35,6 +38,19 @@ def doctor(as_json: AsJson = False) -> ExitCode:
             table.add_row(_MARKS[check.status], check.name, f"{escape(check.detail)}{remedy}")
         output.data().print(table)
     return ExitCode.ERROR if failed else ExitCode.SUCCEEDED
+
+
+def _checked() -> list[Check]:
+    from closegap.cli import checks
+    from closegap.cli.connection import chosen
+    from closegap.settings import Settings
+
+    settings, found = Settings.load(), chosen()
+    if found is None:
+        return [check(settings) for check in checks.CHECKS]
+    from closegap.cli import service_checks
+
+    return [*(check(settings) for check in checks.OF_A_CLIENT), *service_checks.checks(found)]
 
 
 def register(app: typer.Typer) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from closegap.cli import output, words
+from closegap.cli import completion, output, words
 from closegap.cli.board import Row, board
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import open_registry
+from closegap.cli.connection import open_service
 from closegap.cli.errors import NotFinished, ProcessFailed, UsageError
+from closegap.cli.service import EncoderFile, not_exported
 
 if TYPE_CHECKING:
     from closegap_core.config import EncodeConfig
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     str,
-    typer.Argument(help="A registered model, name/3, sha256:…, the folder of a bundle, or an .onnx file."),
+    typer.Argument(
+        help="A registered model, name/3, sha256:…, the folder of a bundle, or an .onnx file.",
+        autocompletion=completion.models,
+    ),
 ]
 Data = Annotated[str, typer.Argument(help="A file of rows, or a source as in a spec: digits, mnist, …")]
 Out = Annotated[Path, typer.Argument(help="Folder for the Parquet files; work begun there is taken up.")]
@@ -97,14 +103,13 @@ def _encode(model: str, data: Rows, out: Path, config: EncodeConfig, quiet: bool
     from closegap_core.encode import Encoder, encode_dataset
     from closegap_core.progress import Progress
 
-    encoder, digest = _encoder(model)
-    likelihood = Encoder(encoder).info.likelihood
-    rows, _, data_digest = load_rows(data.source, data.array, _roots(data), data.path, likelihood)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"OUT {out}: a file is there; give a folder")
-    identity = {"model": digest, "data_digest": data_digest}
-    with board(quiet) as shown:
+    with _encoder(model) as (encoder, digest), board(quiet) as shown:
+        likelihood = Encoder(encoder).info.likelihood
+        rows, _, data_digest = load_rows(data.source, data.array, _roots(data), data.path, likelihood)
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"OUT {out}: a file is there; give a folder")
         ids = np.arange(len(rows), dtype=np.int64)
+        identity = {"model": digest, "data_digest": data_digest}
         for step in encode_dataset(encoder, rows, ids, out, config, identity):
             if not isinstance(step, Progress):
                 return step
@@ -114,8 +119,9 @@ def _encode(model: str, data: Rows, out: Path, config: EncodeConfig, quiet: bool
     raise ProcessFailed(f"the encoding in {out} ended without a summary")
 
 
-def _encoder(model: str) -> tuple[Path, str]:
-    """The encoder's file and the digest that is written beside each row."""
+@contextmanager
+def _encoder(model: str) -> Iterator[EncoderFile]:
+    """Of a file or folder here, or of a registered model, wherever the registry is."""
     from closegap_core.bundle import open_bundle
     from closegap_core.durable import file_digest
 
@@ -123,14 +129,15 @@ def _encoder(model: str) -> tuple[Path, str]:
     if path.suffix == ".onnx":
         if not path.is_file():
             raise UsageError(f"MODEL {model}: there is no such file")
-        return path, f"sha256:{file_digest(path)}"
-    bundle = open_bundle(path) if path.is_dir() else open_registry().resolve(model)
-    if "encoder.onnx" not in bundle.files:
-        raise UsageError(
-            f"MODEL {model} has no encoder.onnx: it is a {bundle.kind} that was not exported. "
-            f"Export it first: closegap example export | closegap submit - --set model={bundle.digest}"
-        )
-    return bundle.file("encoder.onnx"), bundle.digest
+        yield EncoderFile(path, f"sha256:{file_digest(path)}")
+    elif path.is_dir():
+        bundle = open_bundle(path)
+        if "encoder.onnx" not in bundle.files:
+            raise UsageError(not_exported(model, bundle.kind, bundle.digest))
+        yield EncoderFile(bundle.file("encoder.onnx"), bundle.digest)
+    else:
+        with open_service().encoder(model) as found:
+            yield found
 
 
 def _roots(data: Rows) -> tuple[Path, ...]:

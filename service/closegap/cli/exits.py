@@ -13,8 +13,10 @@ class ExitCode(IntEnum):
     """An unexpected error of closegap itself, or a failed check of `doctor`."""
     USAGE = 2
     """Wrong usage or an invalid spec."""
+    DENIED = 3
+    """The service knows no such token, or its role does not allow it."""
     UNREACHABLE = 4
-    """The store cannot be reached."""
+    """The store or the service cannot be reached."""
     FAILED = 100
     NOT_FINISHED = 101
     """Still waiting or running: a timeout, or Ctrl-C while following."""

@@ -12,6 +12,7 @@ from rich.markup import escape
 from closegap.cli import output
 from closegap.cli.errors import InvalidSpec, NotFinished, ProcessFailed, UsageError
 from closegap.cli.exits import ExitCode
+from closegap.client.errors import Forbidden, InvalidRequest, ServerFault, Unauthorized
 from closegap.errors import (
     Conflict,
     NotFound,
@@ -30,6 +31,8 @@ WrongOptions: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 """What the command line library raises for arguments that it cannot read; only this one of them has a public name."""
 
 CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
+    (Unauthorized, ExitCode.DENIED),
+    (Forbidden, ExitCode.DENIED),
     (InvalidSpec, ExitCode.USAGE),
     (SpecError, ExitCode.USAGE),
     (UsageError, ExitCode.USAGE),
@@ -45,6 +48,8 @@ CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (StoreUnavailable, ExitCode.UNREACHABLE),
     (NotFinished, ExitCode.NOT_FINISHED),
     (KeyboardInterrupt, ExitCode.NOT_FINISHED),
+    (InvalidRequest, ExitCode.USAGE),
+    (ServerFault, ExitCode.ERROR),
     (ProcessFailed, ExitCode.FAILED),
     (StorageError, ExitCode.FAILED),
     (ServiceError, ExitCode.FAILED),

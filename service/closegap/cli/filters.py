@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from closegap.cli import completion
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,11 +17,21 @@ KINDS = ("train", "sweep", "evaluate", "export", "encode", "compare")
 
 States = Annotated[
     list[str] | None,
-    typer.Option("--state", help=f"Only jobs in this state: {', '.join(STATES)}. Repeatable."),
+    typer.Option(
+        "--state",
+        help=f"Only jobs in this state: {', '.join(STATES)}. Repeatable.",
+        autocompletion=completion.of(STATES),
+    ),
 ]
-Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only jobs of this kind. Repeatable.")]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option("--kind", help="Only jobs of this kind. Repeatable.", autocompletion=completion.of(KINDS)),
+]
 Projects = Annotated[
-    list[str] | None, typer.Option("--project", help="Only jobs of this project. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--project", help="Only jobs of this project. Repeatable.", autocompletion=completion.projects
+    ),
 ]
 Labels = Annotated[
     list[str] | None,

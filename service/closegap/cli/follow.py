@@ -12,10 +12,8 @@ from closegap.cli.board import Board, Row
 from closegap.cli.errors import NotFinished
 
 if TYPE_CHECKING:
+    from closegap.cli.service import Service
     from closegap.job import Job
-    from closegap.queue import Queue
-
-_PAUSE_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -60,20 +58,20 @@ def note_of(kind: str, data: Mapping[str, Any]) -> str | None:
     return None
 
 
-def advance(queue: Queue, watched: Watched) -> Watched:
+def advance(service: Service, watched: Watched) -> Watched:
     """The job as it is now, with its new events read."""
     if watched.job.state.terminal:
         return watched
-    job = queue.get(watched.job.id)
+    job = service.get(watched.job.id)
     note, cursor = watched.note, watched.cursor
-    for event in queue.events(job.id, after=cursor):
+    for event in service.events(job.id, cursor):
         cursor = event.id
         note = note_of(event.type, event.data) or note
     return Watched(job, cursor, note)
 
 
 def follow(
-    queue: Queue,
+    service: Service,
     jobs: Sequence[Job],
     board: Board,
     timeout: float | None = None,
@@ -89,13 +87,13 @@ def follow(
         with board:
             while True:
                 alive()
-                watched = [advance(queue, item) for item in watched]
+                watched = [advance(service, item) for item in watched]
                 board.show([item.row() for item in watched])
                 if all(item.job.state.terminal for item in watched):
                     return [item.job for item in watched]
                 if limit is not None and time.monotonic() >= limit:
                     raise NotFinished(_unfinished(watched, f"not finished after {words.duration(timeout)}"))
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(service.pause_seconds)
     except KeyboardInterrupt as interrupt:
         raise NotFinished(_unfinished(watched, "no longer following; the jobs go on")) from interrupt
 

@@ -9,7 +9,7 @@ import typer
 
 from closegap.cli import output, words
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import note, open_artifacts, open_queue
+from closegap.cli.connection import actor, open_access, open_artifacts, open_queue, refuse_service
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ def gc(
         before = datetime.now(UTC) - timedelta(seconds=words.seconds_of(older_than))
     except ValueError as error:
         raise UsageError(f"--older-than: {error}") from error
+    refuse_service("gc")
     queue, artifacts = open_queue(), open_artifacts()
     found = (retention.find if dry_run else retention.collect)(queue, artifacts, before)
     if not dry_run and (found.jobs or found.bundles or found.folders):
-        note("gc", "", f"{len(found.jobs)} jobs, {len(found.bundles)} bundles")
+        open_access().audit.record(actor(), "gc", "", f"{len(found.jobs)} jobs, {len(found.bundles)} bundles")
     if as_json:
         output.document(
             {

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from closegap.cli import comparison, filters, output, words
+from closegap.cli import comparison, completion, filters, output, words
 from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import open_queue
+from closegap.cli.connection import open_service
 from closegap.cli.errors import UsageError
 from closegap.cli.exits import ExitCode, of_states
 
 if TYPE_CHECKING:
+    from closegap.cli.service import Listing, Service
     from closegap.job import Job
-    from closegap.queue import Queue
     from closegap.selector import Selector
 
 JobId = Annotated[
-    str, typer.Argument(metavar="JOB", help="Id of a job, an unambiguous beginning of it, or its name.")
+    str,
+    typer.Argument(
+        metavar="JOB",
+        help="Id of a job, an unambiguous beginning of it, or its name.",
+        autocompletion=completion.jobs,
+    ),
 ]
 JobIds = Annotated[
-    list[str], typer.Argument(metavar="JOB...", help="Ids, unambiguous beginnings of them, or names.")
+    list[str],
+    typer.Argument(
+        metavar="JOB...",
+        help="Ids, unambiguous beginnings of them, or names.",
+        autocompletion=completion.jobs,
+    ),
 ]
 _WAITING = ("blocked", "queued", "paused")
 
@@ -41,32 +50,32 @@ def ps(
 ) -> None:
     """The jobs, newest first: state, progress, rate, time left, and why one waits. --watch --json: JSON lines."""
     meant = filters.selector(state, kind, project, label)
-    queue = open_queue()
+    service = open_service()
     if watch:
-        _watch(queue, meant, limit, every, as_json)
+        _watch(service, meant, limit, every, as_json)
     elif as_json:
-        output.document(_listing(queue, meant, limit))
+        output.document(_records(service.jobs(meant, limit)))
     else:
         from closegap.cli.tables import jobs_table
 
-        jobs = queue.jobs(meant, limit).jobs
-        output.data().print(jobs_table(queue, jobs) if jobs else "no jobs")
+        found = service.jobs(meant, limit)
+        output.data().print(jobs_table(found) if found.jobs else "no jobs")
 
 
 def show(job: JobId, as_json: AsJson = False) -> None:
     """All about one job: spec, history with reasons, outputs, error, and what to do next."""
     from closegap.cli.detail import history, render
-    from closegap.cli.logs import recorded
 
-    queue = open_queue()
-    found = queue.get(job)
-    events = list(recorded(queue, found.id))
+    service = open_service()
+    found = service.get(job)
+    events, position = list(service.recorded(found.id)), service.position(found)
     if as_json:
-        output.document(_records(queue, [found])[0] | {"history": history(events)})
+        waits = position._asdict() if found.state in _WAITING else None
+        output.document(plain(found) | {"position": waits, "history": history(events)})
         return
-    render(output.data(), found, queue.position(found.id), history(events))
+    render(output.data(), found, position, history(events))
     if found.kind == "compare" and found.state == "succeeded":
-        comparison.tell(found.outputs)
+        comparison.tell(service.comparison(found))
     output.next_commands(_next(found))
 
 
@@ -84,8 +93,8 @@ def wait(
         seconds = None if timeout is None else words.seconds_of(timeout)
     except ValueError as error:
         raise UsageError(f"--timeout: {error}") from error
-    queue = open_queue()
-    ended = follow(queue, [queue.get(job) for job in jobs], board(quiet=as_json), seconds)
+    service = open_service()
+    ended = follow(service, [service.get(job) for job in jobs], board(quiet=as_json), seconds)
     if as_json:
         output.document({"jobs": [plain(job) for job in ended]})
     else:
@@ -109,7 +118,7 @@ def register(app: typer.Typer) -> None:
     add(app, "wait", wait, "closegap wait mnist-iterative", "closegap wait 7f3a 9b20 --timeout 30m")
 
 
-def _watch(queue: Queue, meant: Selector, limit: int, every: float, as_json: bool) -> None:
+def _watch(service: Service, meant: Selector, limit: int, every: float, as_json: bool) -> None:
     """Redraw until Ctrl-C, which is how one leaves it: exit code 0."""
     from rich.live import Live
 
@@ -118,18 +127,14 @@ def _watch(queue: Queue, meant: Selector, limit: int, every: float, as_json: boo
     try:
         if as_json:
             while True:
-                output.json_line(_listing(queue, meant, limit))
+                output.json_line(_records(service.jobs(meant, limit)))
                 time.sleep(every)
         with Live(console=output.data(), auto_refresh=False) as live:
             while True:
-                live.update(jobs_table(queue, queue.jobs(meant, limit).jobs), refresh=True)
+                live.update(jobs_table(service.jobs(meant, limit)), refresh=True)
                 time.sleep(every)
     except KeyboardInterrupt:
         return
-
-
-def _listing(queue: Queue, meant: Selector, limit: int) -> dict[str, Any]:
-    return {"jobs": _records(queue, queue.jobs(meant, limit).jobs)}
 
 
 def plain(job: Job) -> dict[str, Any]:
@@ -137,11 +142,10 @@ def plain(job: Job) -> dict[str, Any]:
     return job.model_dump(mode="json")
 
 
-def _records(queue: Queue, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+def _records(found: Listing) -> dict[str, Any]:
     """Records, and where those that wait stand."""
-    waiting = [job for job in jobs if job.state in _WAITING]
-    places = {job.id: place._asdict() for job, place in zip(waiting, queue.positions(waiting), strict=True)}
-    return [plain(job) | {"position": places.get(job.id)} for job in jobs]
+    places = {name: position._asdict() for name, position in found.positions.items()}
+    return {"jobs": [plain(job) | {"position": places.get(job.id)} for job in found.jobs]}
 
 
 def _next(job: Job) -> list[tuple[str, str]]:

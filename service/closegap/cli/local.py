@@ -6,20 +6,20 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
 
-from closegap.cli import comparison, output, specfile, words
+from closegap.cli import comparison, output, words
 from closegap.cli.board import Board, Row, board
 from closegap.cli.command import AsJsonLines, add
-from closegap.cli.connection import open_artifacts
+from closegap.cli.connection import open_artifacts, refuse_context
 from closegap.cli.errors import JobsFailed, ProcessFailed
 from closegap.cli.exits import ExitCode
 from closegap.cli.follow import note_of
 from closegap.cli.submit import Overrides, Scale, SkipData, Source, checked
-from closegap.scales import DEFAULT
 
 if TYPE_CHECKING:
     from closegap.kinds import Spec
@@ -39,12 +39,15 @@ def run(
     Ctrl-C lets the job write a checkpoint and stop, twice ends it hard; the exit code is then 103.
     """
     from closegap import pipeline
+    from closegap.cli import datacheck, specfile
     from closegap.cli.processes import Child, interruptible
+    from closegap.scales import DEFAULT
     from closegap.settings import Settings, environment
 
+    refuse_context("run", "`submit` gives the jobs to the service")
     settings = Settings.load()
     file = specfile.read(source, overrides, scale)
-    specs = checked(file, skip_data_check)
+    specs = checked(file, None if skip_data_check else datacheck.problems)
     kinds = {name: spec.kind for name, spec in _named(specs).items()}
     if lost := pipeline.unknown(specs, kinds, queue=False):
         raise file.invalid(tuple(lost))
@@ -70,13 +73,18 @@ def run(
     if code == ExitCode.FAILED:
         raise JobsFailed(_told(jobs))
     if not as_json:
-        for event in jobs.values():
-            if event["kind"] == "compare" and "outputs" in event:
-                comparison.tell(event["outputs"])
-        for name, outputs in jobs.items():
-            output.line(f"{name}  {json.dumps(outputs.get('outputs', {}), ensure_ascii=False)}")
-        output.next_commands([("closegap models", "the model registry")])
+        _tell(jobs)
     return ExitCode(code)
+
+
+def _tell(jobs: Mapping[str, Mapping[str, Any]]) -> None:
+    """What the jobs have left, by name."""
+    for event in jobs.values():
+        if event["kind"] == "compare" and "outputs" in event:
+            comparison.tell(comparison.of_folder(Path(event["outputs"]["path"])))
+    for name, outputs in jobs.items():
+        output.line(f"{name}  {json.dumps(outputs.get('outputs', {}), ensure_ascii=False)}")
+    output.next_commands([("closegap models", "the model registry")])
 
 
 def register(app: typer.Typer) -> None:

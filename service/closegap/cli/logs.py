@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from closegap.cli import output, words
 from closegap.cli.command import AsJsonLines, add
-from closegap.cli.connection import open_queue
+from closegap.cli.connection import open_service
 from closegap.cli.detail import move_text
 from closegap.cli.errors import NotFinished
 from closegap.cli.exits import ExitCode, of_states
@@ -19,7 +18,6 @@ from closegap.loglines import LEVELS, Filter, text_of
 
 if TYPE_CHECKING:
     from closegap.job import Event
-    from closegap.queue import Queue
 
 
 def logs(
@@ -39,20 +37,20 @@ def logs(
 ) -> ExitCode:
     """What happened to a job and what it reported: states, epochs, messages. With -f the exit code is the job's."""
     wanted = _filter(level, attempt, rank, trial, grep)
-    queue = open_queue()
-    found = queue.get(job)
+    service = open_service()
+    found = service.get(job)
     if not follow:
-        for event in recorded(queue, found.id, after):
+        for event in service.recorded(found.id, after):
             _print(event, progress, as_json, wanted)
         return ExitCode.SUCCEEDED
     try:
-        for event in queue.follow(found.id, after):
+        for event in service.follow(found.id, after):
             _print(event, progress, as_json, wanted)
     except KeyboardInterrupt as interrupt:
         raise NotFinished(
             f"no longer following; the job goes on. Stop it: closegap cancel {found.id}"
         ) from interrupt
-    return of_states([queue.get(found.id).state])
+    return of_states([service.get(found.id).state])
 
 
 def register(app: typer.Typer) -> None:
@@ -88,13 +86,6 @@ def sentence(kind: str, data: dict[str, Any]) -> str:
         return f"over: {data.get('state')}"
     shown = {name: value for name, value in data.items() if not isinstance(value, dict | list)}
     return f"{kind}  " + "  ".join(f"{name}={json.dumps(value)}" for name, value in shown.items())
-
-
-def recorded(queue: Queue, job: str, after: str = "0") -> Iterator[Event]:
-    """Every event that a job has now, a page at a time."""
-    while page := queue.events(job, after):
-        yield from page
-        after = page[-1].id
 
 
 def _filter(level: str | None, attempt: int | None, rank: int | None, trial: int | None, text: str) -> Filter:

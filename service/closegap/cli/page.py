@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from closegap.cli import output
 from closegap.cli.command import AsJson, add
+from closegap.cli.connection import chosen
 from closegap.cli.exits import ExitCode
 from closegap.errors import NotFound
 
@@ -24,17 +25,16 @@ def page(
 
     What follows its # is in no server's log; the page takes it out of the address before it uses it.
     """
-    from closegap import contexts
-    from closegap.settings import ClientSettings, Settings
+    from closegap.settings import Settings
 
-    chosen = contexts.chosen(ClientSettings.load())
-    if chosen is None:
+    found = chosen()
+    if found is None:
         settings = Settings.load()
         address = local(settings)
     else:
         from closegap.client.client import Client
 
-        with Client.of(chosen.context) as client:
+        with Client.of(found.context) as client:
             address = client.page()
     if as_json:
         output.document({"url": address})

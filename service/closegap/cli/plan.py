@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from closegap.cli import output, specfile, words
+from closegap.cli import completion, output, words
 from closegap.cli.command import AsJson, add
+from closegap.cli.connection import open_service
 from closegap.cli.exits import ExitCode
 from closegap.cli.submit import Overrides, Scale, SkipData, Source, checked
 
 if TYPE_CHECKING:
-    from closegap.api.forecast import Planned
-    from closegap.kinds import Spec
+    from closegap.client.documents import Plan, Planned
 
 
 def plan(
     source: Source,
     overrides: Overrides = None,
     scale: Scale = None,
-    project: Annotated[str, typer.Option(help="Project that the jobs would belong to.")] = "default",
+    project: Annotated[
+        str | None,
+        typer.Option(
+            help="Project of the jobs; absent: the context's, or default.", autocompletion=completion.projects
+        ),
+    ] = None,
     skip_data_check: SkipData = False,
     as_json: AsJson = False,
 ) -> ExitCode:
     """What would happen to the jobs of a spec file now: what they take, wait for, and how long. Records nothing."""
-    return show(checked(specfile.read(source, overrides, scale), skip_data_check), project, as_json)
+    from closegap.cli import specfile
+
+    service = open_service()
+    specs = checked(specfile.read(source, overrides, scale), None if skip_data_check else service.problems)
+    return tell(service.plan(specs, project), as_json)
 
 
-def show(specs: Sequence[Spec], project: str, as_json: bool) -> ExitCode:
-    """The same as `POST /v1/jobs:plan`. Raises SpecError, StoreUnavailable."""
-    from closegap.api import forecast
-    from closegap.census import Census
-    from closegap.cli.connection import open_queue
-    from closegap.settings import Settings
-    from closegap.store import connect
-
-    settings = Settings.load()
-    census = Census(connect(settings), settings.namespace)
-    found = forecast.plan(open_queue(settings), census, specs, project)
+def tell(found: Plan, as_json: bool) -> ExitCode:
+    """Print it."""
     if as_json:
         output.document(found.model_dump(mode="json"))
     else:

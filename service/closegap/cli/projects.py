@@ -8,9 +8,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from closegap.cli import output
+from closegap.cli import completion, output
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import note, open_queue
+from closegap.cli.connection import open_service
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ _UNLIMITED = "none"
 
 
 def projects(
-    project: Annotated[str | None, typer.Argument(help="One project.")] = None,
+    project: Annotated[
+        str | None, typer.Argument(help="One project.", autocompletion=completion.projects)
+    ] = None,
     running: Annotated[
         str | None, typer.Option(metavar="N", help="Let its jobs be at most N at a time; none: no limit.")
     ] = None,
@@ -30,16 +32,15 @@ def projects(
     as_json: AsJson = False,
 ) -> None:
     """The projects, what their jobs hold, and their limits; with --running or --gpus, set those."""
-    queue = open_queue()
-    found = queue.projects(None if project is None else [project])
+    service = open_service()
+    found = service.projects(project)
     if running is not None or gpus is not None:
         if project is None:
             raise UsageError("projects: --running and --gpus need a project")
         [before] = found
         most_running = before.most_running if running is None else _number("--running", running, whole=True)
         most_gpus = before.most_gpus if gpus is None else _number("--gpus", gpus)
-        found = [queue.limit(project, None if most_running is None else int(most_running), most_gpus)]
-        note("project.limit", project, project)
+        found = [service.limit(project, None if most_running is None else int(most_running), most_gpus)]
     if as_json:
         output.document({"projects": [item.model_dump(mode="json") for item in found]})
     elif found:

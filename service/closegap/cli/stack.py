@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from closegap.cli import output
-from closegap.cli.connection import open_queue
 from closegap.cli.errors import ProcessFailed
 from closegap.cli.processes import Child, interruptible, require_workers
 from closegap.cli.serving import Api, served
+from closegap.cli.store import StoreService
 
 if TYPE_CHECKING:
     from closegap.embedded import EmbeddedStore
-    from closegap.queue import Queue
     from closegap.settings import Settings
 
 READY_SECONDS = 180.0
@@ -28,7 +27,7 @@ _STOP_MARGIN_SECONDS = 20.0
 class Stack:
     """A store that is reached and a worker that was started. `store` is None where the settings name another."""
 
-    queue: Queue
+    service: StoreService
     worker: Child
     store: EmbeddedStore | None
     api: Api | None = None
@@ -46,7 +45,7 @@ class Stack:
     def ready(self) -> None:
         """Wait until the worker is heard of and the API answers. Raises ProcessFailed when one ends or stays silent."""
         limit = time.monotonic() + READY_SECONDS
-        while not any(worker.alive for worker in self.queue.workers()):
+        while not any(worker.alive for worker in self.service.workers()):
             self._wait(limit, "worker")
         while self.api is not None and not self.api.answers():
             self._wait(limit, "API")
@@ -75,8 +74,9 @@ def running(
         if store is not None:
             stack.callback(store.stop)
             store.start()
-        queue = open_queue(settings)
+        service = StoreService(settings)
+        service.workers()  # an unreachable store is told here
         worker = Child(["worker"], environment, log)
         stack.callback(worker.stop, settings.grace_seconds + _STOP_MARGIN_SECONDS)
         api = stack.enter_context(served(settings, environment, log)) if serve else None
-        yield Stack(queue, worker, store, api)
+        yield Stack(service, worker, store, api)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from closegap.cli import comparison, filters, output, specfile
+from closegap.cli import comparison, completion, filters, output
 from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
+from closegap.cli.connection import open_service
 from closegap.cli.exits import ExitCode, of_states
-from closegap.cli.specfile import SpecFile
 
 if TYPE_CHECKING:
+    from closegap.cli.specfile import SpecFile
+    from closegap.errors import Problem
     from closegap.job import Job
     from closegap.spec import Spec
 
@@ -50,7 +53,12 @@ def submit(
     priority: Annotated[
         int | None, typer.Option(min=0, max=100, help="Of every job; higher runs first.")
     ] = None,
-    project: Annotated[str, typer.Option(help="Project that the jobs belong to.")] = "default",
+    project: Annotated[
+        str | None,
+        typer.Option(
+            help="Project of the jobs; absent: the context's, or default.", autocompletion=completion.projects
+        ),
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option("--label", metavar="KEY=VALUE", help="Label of every job. Repeatable."),
@@ -63,30 +71,29 @@ def submit(
     as_json: AsJson = False,
 ) -> ExitCode:
     """Put the jobs of a spec file into the queue; prints their ids."""
-    from closegap.cli.connection import actor, open_queue, traced
+    from closegap.cli import specfile
     from closegap.cli.follow import follow
 
-    file = specfile.read(source, overrides, scale)
-    specs = [_changed(spec, priority, label or []) for spec in checked(file, skip_data_check)]
+    service = open_service()
+    found = checked(specfile.read(source, overrides, scale), None if skip_data_check else service.problems)
+    specs = [_changed(spec, priority, label or []) for spec in found]
     if dry_run:
         from closegap.cli import plan
 
-        return plan.show(specs, project, as_json)
-    queue = open_queue()
-    with traced("closegap submit") as span:
-        jobs = queue.submit(specs, key=key, actor=actor(), project=project, traceparent=span)
+        return plan.tell(service.plan(specs, project), as_json)
+    jobs = service.submit(specs, key, project)
     if not as_json:
         for job in jobs:
             output.line(job.id)
         _say_submitted(jobs)
     if wait:
-        jobs = follow(queue, jobs, board(quiet=as_json))
+        jobs = follow(service, jobs, board(quiet=as_json))
     if as_json:
         output.document({"jobs": [job.model_dump(mode="json") for job in jobs]})
     else:
         for job in jobs:
             if job.kind == "compare" and job.state == "succeeded":
-                comparison.tell(job.outputs)
+                comparison.tell(service.comparison(job))
     return of_states([job.state for job in jobs]) if wait else ExitCode.SUCCEEDED
 
 
@@ -97,8 +104,14 @@ def validate(
     skip_data_check: SkipData = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a spec file: every problem with its place, the value found and what is accepted. Needs no store."""
-    specs = checked(specfile.read(source, overrides, scale), skip_data_check)
+    """Check a spec file: every problem with its place, the value found and what is accepted. Needs no store.
+
+    In a context the service is asked too, unless --skip-data-check.
+    """
+    from closegap.cli import specfile
+
+    problems = None if skip_data_check else open_service().problems
+    specs = checked(specfile.read(source, overrides, scale), problems)
     if as_json:
         output.document({"valid": True, "specs": [_shown(spec) for spec in specs]})
         return
@@ -125,15 +138,12 @@ def example(kind: Kind, as_json: AsJson = False) -> None:
         output.line(text.rstrip("\n"))
 
 
-def checked(file: SpecFile, skip_data_check: bool) -> list[Spec]:
-    """The specs of a file, its data looked at. Raises InvalidSpec, UsageError."""
+def checked(file: SpecFile, problems: Callable[[Sequence[Spec]], Sequence[Problem]] | None) -> list[Spec]:
+    """The specs of a file, also asked for further `problems`. Raises InvalidSpec, UsageError."""
     specs = file.parse()
-    if not skip_data_check:
-        from closegap.cli.datacheck import problems
-
-        found = problems(specs)
-        if found:
-            raise file.invalid(found)
+    found = problems(specs) if problems else ()
+    if found:
+        raise file.invalid(tuple(found))
     return specs
 
 

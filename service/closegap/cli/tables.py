@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,13 @@ from closegap.cli.board import bar, percent, remaining
 from closegap.cli.follow import Watched
 
 if TYPE_CHECKING:
+    from closegap.cli.service import Listing
     from closegap.job import Job, Position
-    from closegap.queue import Queue
 
 
-def jobs_table(queue: Queue, jobs: Sequence[Job]) -> Table:
+def jobs_table(found: Listing) -> Table:
     """One line a job; the project too, where there are several."""
+    jobs, places = found
     table = Table(box=None, pad_edge=False, header_style="bold")
     several = len({job.project for job in jobs}) > 1
     for name in ("ID", *(["PROJECT"] if several else []), "NAME", "KIND", "STATE", "PROGRESS"):
@@ -27,8 +27,6 @@ def jobs_table(queue: Queue, jobs: Sequence[Job]) -> Table:
     for name in ("", "RATE", "AGE"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("WHY", overflow="fold")
-    waiting = [job for job in jobs if job.state in ("blocked", "queued", "paused")]
-    places = dict(zip((job.id for job in waiting), queue.positions(waiting), strict=True))
     now = datetime.now(UTC)
     for job in jobs:
         row = Watched(job).row()

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from closegap.cli import output, words
 from closegap.cli.command import AsJson, Commands, add
-from closegap.cli.connection import actor, open_access
+from closegap.cli.connection import open_service
 from closegap.cli.errors import UsageError
 from closegap.cli.exits import ExitCode
 
@@ -36,9 +36,7 @@ def create(
     """Make a token. It is shown this once; the store keeps only its digest."""
     from closegap.tokens import Role
 
-    access = open_access()
-    made = access.tokens.create(name, Role(role), project or None, _ends(expires), actor())
-    access.audit.record(actor(), "token.create", ",".join(sorted(project or ())), made.token.id)
+    made = open_service().create_token(name, Role(role), project or None, _ends(expires))
     if as_json:
         output.document({"token": made.token.model_dump(mode="json"), "secret": made.secret})
         return ExitCode.SUCCEEDED
@@ -52,7 +50,7 @@ def create(
 
 def list_tokens(as_json: AsJson = False) -> ExitCode:
     """Every token, without its secret, oldest first."""
-    tokens = open_access().tokens.list()
+    tokens = open_service().tokens()
     if as_json:
         output.document({"tokens": [token.model_dump(mode="json") for token in tokens]})
         return ExitCode.SUCCEEDED
@@ -75,9 +73,7 @@ def revoke(
     token: Annotated[str, typer.Argument(help="Its id, as `token list` shows it.")], as_json: AsJson = False
 ) -> ExitCode:
     """End a token now."""
-    access = open_access()
-    found = access.tokens.revoke(token)
-    access.audit.record(actor(), "token.revoke", "", token)
+    found = open_service().revoke_token(token)
     if as_json:
         output.document(found.model_dump(mode="json"))
     else:

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from closegap.cli import output
 from closegap.cli.command import AsJsonLines, add
+from closegap.cli.connection import refuse_context
 from closegap.cli.exits import ExitCode
 
 _LOOK_SECONDS = 0.5
@@ -26,6 +27,7 @@ def up(as_json: AsJsonLines = False) -> ExitCode:
     from closegap.local_token import file_of
     from closegap.settings import Settings, environment
 
+    refuse_context("up")
     settings = Settings.load()
     try:
         with running(settings, environment(), serve=True) as stack:
@@ -67,6 +69,7 @@ def worker() -> None:
     from closegap.cli.processes import require_workers
     from closegap.settings import environment
 
+    refuse_context("worker")
     require_workers()
     open_queue()  # an unreachable store is told here, in one line
     os.execve(sys.executable, [sys.executable, "-m", "closegap_workers", "worker"], environment())

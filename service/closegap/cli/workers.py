@@ -9,9 +9,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from closegap.cli import output, words
+from closegap.cli import completion, output, words
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import actor, note, open_queue
+from closegap.cli.connection import open_service
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ def workers(
         Literal["drain", "undrain"] | None,
         typer.Argument(help="drain: let a worker claim nothing more; undrain: let it claim again."),
     ] = None,
-    worker: Annotated[str | None, typer.Argument(help="Its name, or an unambiguous beginning.")] = None,
+    worker: Annotated[
+        str | None,
+        typer.Argument(help="Its name, or an unambiguous beginning.", autocompletion=completion.workers),
+    ] = None,
     now: Annotated[
         bool, typer.Option("--now", help="With drain: give back, with a checkpoint, what it runs.")
     ] = False,
@@ -34,15 +37,13 @@ def workers(
         raise UsageError("workers: give neither, or both: drain WORKER, undrain WORKER")
     if now and action != "drain":
         raise UsageError("--now belongs to drain")
-    queue = open_queue()
+    service = open_service()
     if worker is None:
-        found = queue.workers()
+        found = service.workers()
     elif action == "drain":
-        found = [queue.drain(worker, now, actor())]
+        found = [service.drain(worker, now)]
     else:
-        found = [queue.undrain(worker)]
-    if action is not None:
-        note(f"worker.{action}", "", found[0].id)
+        found = [service.undrain(worker)]
     if as_json:
         output.document({"workers": [item.model_dump(mode="json") for item in found]})
     elif found:

@@ -119,10 +119,12 @@ class SeriesList(Document):
 
 @final
 class Trials(Document):
-    """The trials of a sweep by number, and the completed one with the highest validation ELBO."""
+    """Trials of a sweep by number, and of all of them the completed one with the highest validation ELBO."""
 
     trials: tuple[dict[str, Any], ...]
     best: dict[str, Any] | None = None
+    count: int = 0
+    next_cursor: str | None = None
 
 
 @final
@@ -163,6 +165,7 @@ class Version(Document):
     version: int
     digest: str
     job: str
+    attempt: int
     created: datetime
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, final
-
-import httpx
+from typing import TYPE_CHECKING, Any, final
 
 from closegap import errors
 from closegap.errors import Problem, ServiceError
-from closegap.problems import dotted
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class ClientError(ServiceError):
@@ -203,6 +203,10 @@ def _problems(found: Any) -> list[Problem]:
 
 
 def _problem(item: Mapping[str, Any]) -> Problem:
+    from closegap.problems import (
+        dotted,
+    )  # of what a spec is read with, which a command that fails does not need
+
     pointer = str(item.get("pointer", ""))
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
     path = dotted(tuple(int(part) if part.isdecimal() else part for part in parts))

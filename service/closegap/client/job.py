@@ -14,6 +14,7 @@ from closegap.client.logs import LogLine
 from closegap.client.waiting import Tell
 from closegap.job import Event, Failure, Progress, State
 from closegap.job import Job as Record
+from closegap.loglines import Filter, Level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,8 +73,8 @@ class Job:
 
     @property
     def url(self) -> str:
-        """Where the service tells of it."""
-        return f"{self.connection.url}{self._path()}"
+        """Its page."""
+        return f"{self.connection.url}/jobs/{self.id}"
 
     def refresh(self) -> Self:
         """Look again; itself."""
@@ -106,10 +107,20 @@ class Job:
         return events.follow(self.connection, self.id, after, types)
 
     def logs(
-        self, follow: bool = False, attempt: int | None = None, rank: int | None = None
+        self,
+        follow: bool = False,
+        *,
+        attempt: int | None = None,
+        rank: int | None = None,
+        trial: int | None = None,
+        level: Level | None = None,
     ) -> Iterator[LogLine]:
-        """What its attempts have written; `follow`: also what they write until it is over."""
-        return logs.lines(self.connection, self.id, follow, attempt, rank)
+        """What its attempts have written, of one attempt, rank or trial, or of a level and above, where one is given.
+
+        follow: also what they write until it is over.
+        """
+        wanted = Filter(level, attempt, rank, trial)
+        return logs.lines(self.connection, self.id, wanted, follow)
 
     # --- what it measures and leaves ----------------------------------------------------------------------------
 
@@ -134,8 +145,13 @@ class Job:
         return metrics.frame(found) if as_frame else found
 
     def trials(self) -> Trials:
-        """Of a sweep: its trials, live, and the best so far."""
-        return self.connection.get(Trials, self._path("/trials"))
+        """Of a sweep: all its trials, live, and the best so far. Raises NotFound: it is no sweep."""
+        page = self.connection.get(Trials, self._path("/trials"))
+        found = list(page.trials)
+        while page.next_cursor is not None:
+            page = self.connection.get(Trials, self._path("/trials"), {"cursor": page.next_cursor})
+            found += page.trials
+        return page.model_copy(update={"trials": tuple(found)})
 
     def artifacts(self) -> tuple[Bundle, ...]:
         """The bundles that it has left, and their files."""

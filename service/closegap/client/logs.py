@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, final
 
 from closegap.client import events
 from closegap.client.connection import Connection
 from closegap.job import Event
+from closegap.loglines import Filter, text_of
 
 
 @final
 class LogLine(NamedTuple):
-    """One line. As text it is only that; `rank` None: the attempt itself."""
+    """One line. `str` of it is as people are shown it, what would move a terminal's cursor not done.
+
+    `data`: `level`, `rank`, `trial`, `exception`, … where they are known.
+    """
 
     time: datetime
     text: str
     attempt: int
-    rank: int | None
+    data: Mapping[str, Any]
 
     def __str__(self) -> str:
-        return self.text
+        return text_of(self.data)
 
 
-def lines(
-    connection: Connection,
-    job: str,
-    follow: bool = False,
-    attempt: int | None = None,
-    rank: int | None = None,
-) -> Iterator[LogLine]:
-    """Oldest first, of one attempt or rank only where that is given; `follow`: until the job is over.
-
-    Raises ClientError.
-    """
-    after, current = events.FIRST, 0
+def lines(connection: Connection, job: str, wanted: Filter, follow: bool = False) -> Iterator[LogLine]:
+    """Those that are wanted, oldest first; `follow`: until the job is over. Raises ClientError."""
+    after, attempt = events.FIRST, 0
     while True:
         page = events.page(
             connection, job, after, events.LONGEST_WAIT if follow else 0.0, types=("log", "state")
         )
         for event in page.events:
-            current += event.type == "state" and event.data.get("to") == "claimed"
-            if event.type == "log":
-                line = _line(event, current)
-                if attempt in (None, line.attempt) and rank in (None, line.rank):
-                    yield line
+            attempt += event.type == "state" and event.data.get("to") == "claimed"
+            line = _line(event, attempt)
+            if event.type == "log" and wanted(line.data):
+                yield line
         if page.over or (not follow and page.next == after):
             return
         after = page.next
@@ -58,12 +52,6 @@ def last(connection: Connection, job: str, count: int) -> list[str]:
 
 
 def _line(event: Event, attempt: int) -> LogLine:
-    """Of an attempt that says its number, or of the one that the job was last claimed for."""
-    own: Any = event.data.get("attempt")
-    rank: Any = event.data.get("rank")
-    return LogLine(
-        event.time,
-        str(event.data.get("line", "")),
-        own if isinstance(own, int) else attempt,
-        rank if isinstance(rank, int) else None,
-    )
+    """Of the attempt that it names, or that the job was last claimed for."""
+    data = {"attempt": attempt, **event.data}
+    return LogLine(event.time, str(data.get("line", "")), data["attempt"], data)

@@ -14,6 +14,7 @@ from closegap.api import workplace
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import JobName, answers
 from closegap.api.identity import Viewer
+from closegap.api.problem import Answer
 from closegap.api.sessions import verified
 from closegap.errors import NotFound
 from closegap.job import Job
@@ -83,7 +84,7 @@ def _read(content: bytes) -> Preview:
     try:
         return Preview.model_validate(json.loads(content))
     except (ValueError, ValidationError) as error:
-        raise BundleError("the preview is damaged") from error
+        raise Answer(409, "preview_damaged", "the preview cannot be read") from error
 
 
 def _measured(context: Context, job: Job) -> Preview | None:

@@ -13,9 +13,9 @@ from closegap.api import workplace
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import JobName, answers
 from closegap.api.identity import Viewer
+from closegap.api.problem import Answer
 from closegap.errors import NotFound
 from closegap.job import Job
-from closegap_core.errors import BundleError
 
 _IDENTITY, _LEDGER = "identity.json", "ledger.jsonl"
 router = APIRouter(tags=["metrics"])
@@ -66,7 +66,7 @@ def _content(context: Context, job: Job, name: str) -> bytes | None:
 
 
 def _shards(identity: bytes, ledger: bytes) -> Shards:
-    """Raises BundleError."""
+    """Raises Answer 409."""
     try:
         facts: dict[str, Any] = json.loads(identity)
         rows, size = int(facts["rows"]), int(facts["settings"]["shard_rows"])
@@ -74,7 +74,7 @@ def _shards(identity: bytes, ledger: bytes) -> Shards:
         entries = [json.loads(line) for line in ledger.splitlines(keepends=True) if line.endswith(b"\n")]
         known = {int(entry["shard"]): int(entry["rows"]) for entry in entries}
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError("the ledger of the encoding is damaged") from error
+        raise Answer(409, "ledger_damaged", "the ledger of the encoding cannot be read") from error
     return Shards(
         rows=rows,
         shard_rows=size,

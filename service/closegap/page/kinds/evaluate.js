@@ -65,7 +65,7 @@ export function Gaps({ gaps }) {
     ...parts.map(([part, gap]) => ({ key: part, head: part, class: "right number", cell: ([key]) => (gap[key] ? `${measured(gap[key].value, 5)} ± ${measured(errorOf(gap[key]), 2)}` : "–") })),
   ];
   return html`<${Grid}><${Bars} title="Gaps" unit="nats" groups=${groups} x="nats" />
-    <div class="beside"><${Table} columns=${columns} rows=${BOUNDS.filter(([key]) => parts.some(([, gap]) => gap[key]))} id=${([key]) => key} caption="Bounds" dense />
+    <div class="gap-bounds"><${Table} columns=${columns} rows=${BOUNDS.filter(([key]) => parts.some(([, gap]) => gap[key]))} id=${([key]) => key} caption="Bounds" dense />
       <p class="chart-note">L[q] is the encoder’s, L[q*] that of each row’s best q. log p(x) is ${[...new Set(parts.map(([, gap]) => gap.log_evidence.estimator))].map((name) => ({ iwae: "the IWAE bound", ais: "by annealed importance sampling" })[name] ?? name).join(", ")}.</p></div><//>`;
 }
 

@@ -57,7 +57,6 @@ export function Parity({ parity }) {
     { key: "name", head: "Check", cell: ([name]) => name },
     ...[["file_median", "File, median row"], ["file_max", "File, worst row"], ["model_median", "Model, median row"], ["model_max", "Model, worst row"]].map(([key, head]) => ({
       key, head, class: "right number", cell: ([, figures]) => ("bitwise" in figures ? (key === "file_median" ? "bit for bit" : "") : measured(figures[key], 3)) })),
-    { key: "verdict", head: "", cell: () => html`<${Verdict} good />` },
   ];
   return html`<${Table} columns=${columns} rows=${rows} id=${([name]) => name} caption="Checks of the exported file" dense />
     <p class="chart-note">Limits: one iteration ${measured(limits.one_step)}, median row ${measured(limits.median_row)}, ELBO ${measured(limits.elbo)}, or ${limits["times_the_model's_own_error"]} times the model’s own error where that is more.</p>`;

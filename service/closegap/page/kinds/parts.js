@@ -38,7 +38,7 @@ export function Nothing({ job, children }) {
 }
 
 /** Whether something was good enough, as picture, word and colour. */
-export const Verdict = ({ good, word = good ? "passed" : "failed" }) => html`<span class="verdict"><${Like} state=${good ? "succeeded" : "failed"} word=${word} /></span>`;
+export const Verdict = ({ good, word = good ? "passed" : "failed" }) => html`<span class="judged"><${Like} state=${good ? "succeeded" : "failed"} word=${word} /></span>`;
 
 /** Sentences that an evaluation says of a model. */
 export const Sentences = ({ items }) => (items?.length ? html`<ul class="sentences">${items.map((item, i) => html`<li key=${i}>${item}</li>`)}</ul>` : null);

@@ -8,6 +8,12 @@ const POINTS = 1500;
 export function useSeries(job, live, event = "epoch", x = "epoch") {
   const got = useGet(`/v1/jobs/${job.id}/metrics`, { params: { points: POINTS }, every: live || job.finished ? 0 : 5 });
   const heard = useHeard(live, event);
+  const listened = useRef(null);
+  useEffect(() => {
+    // What came between the first answer and the end is asked for once more, whole.
+    if (!live && listened.current) got.reload();
+    listened.current = live;
+  }, [live]);
   const curves = useMemo(() => {
     const found = new Map();
     for (const one of got.data?.series ?? []) if (one.event === event) found.set(one.name, one.points);
@@ -31,8 +37,8 @@ export function useHeard(live, type) {
   const kept = useRef([]);
   const [, redraw] = useReducer((n) => n + 1, 0);
   useEffect(() => {
+    if (!live) return undefined; // over: what was heard stays
     kept.current = [];
-    if (!live) return undefined;
     let timer = 0;
     const stop = live.on("metric", (event) => {
       if (event.type !== type) return;

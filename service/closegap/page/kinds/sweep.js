@@ -18,14 +18,15 @@ export function Sweep({ job, live }) {
   const trials = useMemo(() => merged(got.data?.trials ?? [], heard), [got.data, heard]);
   if (!got.data) return html`<${Pending} got=${got} />`;
   if (!trials.length) return html`<${Nothing} job=${job} />`;
-  const best = bestOf(trials);
+  const best = bestOf(got.data.best ? [...trials, got.data.best] : trials);
   const count = (state) => trials.filter((trial) => trial.state === state).length;
   return html`<div class="work-view"><${Stale} got=${got} />
     <${Tiles} items=${[
-      ["Trials", whole(trials.length)], ["Running", whole(count("running"))], ["Completed", whole(count("completed"))],
+      ["Trials", whole(Math.max(trials.length, got.data.count ?? 0))], ["Running", count("running") ? whole(count("running")) : null], ["Completed", whole(count("completed"))],
       ["Stopped early", count("stopped") ? whole(count("stopped")) : null], ["Failed", count("failed") ? whole(count("failed")) : null],
       ["Best so far", best ? measured(best.value, 5) : "–", best ? "nats" : ""],
     ]} />
+    ${got.data.next_cursor && html`<p class="muted">The first ${whole(got.data.trials.length)} of ${whole(got.data.count)} trials are drawn; the bundle has all of them.</p>`}
     ${best && html`<${Best} job=${job} trial=${best} />`}
     <${Section} title="Learning curves" lead="Validation ELBO of every trial by epoch; the best is drawn thick. Point at one to find it below.">
       <${Curves} curves=${curves} heard=${heard} best=${best?.id} at=${at} setAt=${setAt} /><//>

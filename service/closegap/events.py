@@ -18,6 +18,8 @@ LONGEST = 5000
 """Entries a stream keeps; states, epochs and metrics stay beyond that, the oldest progress and log lines go."""
 LARGEST = 65_536
 """Bytes of one event."""
+AT_ONCE = 2500
+"""Events that one script reads."""
 RESERVED = frozenset({"state", "end", "wish", "change"})
 """Only the queue itself writes these."""
 

@@ -17,7 +17,7 @@ from closegap.tallies import BUCKETS, CLASSES
 
 NAMES = (
     "submit", "claim", "start", "renew", "report", "finish", "fail", "reap",
-    "cancel", "pause", "resume", "change", "find", "select", "read", "place",
+    "cancel", "pause", "resume", "change", "find", "select", "read", "reported", "place",
     "heartbeat", "preempt", "drain", "undrain", "limit", "forget",
     "draw", "sit",
 )  # fmt: skip

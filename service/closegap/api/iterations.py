@@ -13,6 +13,7 @@ from closegap.api.identity import Viewer
 from closegap.errors import NotFound
 from closegap.job import Job
 
+_TALK = ("progress", "log", "trial")
 router = APIRouter(tags=["metrics"])
 
 
@@ -63,15 +64,10 @@ def iterations(
 def _curves(context: Context, job: Job) -> dict[int, list[float | None]]:
     """By epoch; of one that was made twice, after a restart, the last."""
     curves: dict[int, list[float | None]] = {}
-    after = "0"
-    while page := context.queue.events(job.id, after):
-        for event in page:
-            curve: Any = (
-                event.data.get("valid", {}).get("elbo_by_iteration") if event.type == "epoch" else None
-            )
-            if curve:
-                curves[int(event.data["epoch"])] = curve
-        after = page[-1].id
+    for kind, data in context.queue.reported(job.id, _TALK):
+        curve: Any = data.get("valid", {}).get("elbo_by_iteration") if kind == "epoch" else None
+        if curve:
+            curves[int(data["epoch"])] = curve
     return curves
 
 

@@ -6,7 +6,7 @@ const POINTS = 1500;
 
 /** {got, of, last}: `of(name)` is [[x, y], …], `last(name)` the last y. Events of type `event` are added to it. */
 export function useSeries(job, live, event = "epoch", x = "epoch") {
-  const got = useGet(`/v1/jobs/${job.id}/metrics`, { params: { points: POINTS }, every: live || job.finished ? 0 : 5 });
+  const got = useGet(`/v1/jobs/${job.id}/metrics`, { params: { points: POINTS } });
   const heard = useHeard(live, event);
   const listened = useRef(null);
   useEffect(() => {
@@ -14,6 +14,11 @@ export function useSeries(job, live, event = "epoch", x = "epoch") {
     if (!live && listened.current) got.reload();
     listened.current = live;
   }, [live]);
+  // What happened between the first answer and the first event is asked for, too.
+  const missed = Boolean(got.data) && heard.length > 0 && heard[0][x] > 1 + (lastOf(got.data, event) ?? 0);
+  useEffect(() => {
+    if (missed) got.reload();
+  }, [missed]);
   const curves = useMemo(() => {
     const found = new Map();
     for (const one of got.data?.series ?? []) if (one.event === event) found.set(one.name, one.points);
@@ -31,6 +36,8 @@ export function useSeries(job, live, event = "epoch", x = "epoch") {
   const of = (name) => curves.get(name) ?? [];
   return { got, curves, of, last: (name) => of(name).findLast(([, y]) => y !== null)?.[1] };
 }
+
+const lastOf = (data, event) => data.series.find((one) => one.event === event)?.points.at(-1)?.[0];
 
 /** The data of events of one type since the component was there; drawn again four times a second at most. */
 export function useHeard(live, type) {

@@ -17,7 +17,8 @@ from tests.chaos.workload import Wanted, wanted
 
 BACKLOG = 8
 """Submissions that wait, so that faults always find work."""
-_OVER = ("succeeded", "failed", "cancelled")
+CANCELLED = 9
+"""One job in so many may be cancelled."""
 
 
 @final
@@ -49,7 +50,7 @@ class Load:
         return self._busy[api]
 
     def pace(self, share: float) -> None:
-        """How much of the plan is done: as much of the work is submitted by then."""
+        """How much of the plan is done: as much of the work is submitted by then, and nothing more after the end."""
         self._share = share
 
     def also(self, kind: str | None, reason: int) -> None:
@@ -63,7 +64,7 @@ class Load:
         return len(self._submissions)
 
     def finished(self) -> bool:
-        """Whether all is submitted, and all that was paused is resumed; after `pace(1.0)` this comes."""
+        """Whether nothing more is submitted, and all that was paused is resumed; after `pace(1.0)` this comes."""
         if self._errors:
             raise self._errors[0]
         if not any(thread.is_alive() for thread in self._threads[:-1]):
@@ -147,7 +148,7 @@ class Load:
             if any(self._also.values()):
                 self._next += 1
                 return self._next
-            if self._share >= 1.0 and self._next >= self._all:
+            if self._share >= 1.0:
                 return None
             early = self._next >= max(1, self._share * self._all)
             if waiting >= (BACKLOG if early else 4 * BACKLOG):
@@ -194,11 +195,17 @@ class Load:
                 if self._ask(client, draw, due[1], "resume"):
                     paused.remove(due)
             with self._lock:
-                recent = self._ids[-40:]
-            if not recent:
+                count = len(self._ids)
+            if not count:
                 continue
-            job = draw.choice(recent)
-            what = draw.choices(["look", "cancel", "pause", "change"], [66, 7, 12, 15])[0]
+            number = draw.randrange(max(0, count - 40), count)
+            job, what = (
+                self._ids[number],
+                draw.choices(["look", "end", "pause", "change"], [60, 15, 10, 15])[0],
+            )
+            if what == "end":
+                # By its number, so that it is a share of the jobs, however long they are there.
+                what = "cancel" if number % CANCELLED == 2 else "look"
             if what == "look":
                 self._look(client, draw, job)
             elif self._ask(client, draw, job, what) and what == "pause":

@@ -25,7 +25,8 @@ TICK, AIM = 0.05, 0.004
 """Seconds between two looks, and between two looks of a fault that waits for its moment."""
 AHEAD = 2
 """Faults ahead for which the work that they need is submitted."""
-_OPEN = [state for state in State if not state.terminal]
+OVER = [state for state in State if state.terminal]
+OPEN = [state for state in State if not state.terminal]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Plan:
     workers: int = 3
     moment: float = 5.0
     """Seconds that a fault waits for the window that it is planned for."""
+    breath: float = 8.0
+    """Seconds that the next fault waits, at most, for as many jobs to end as fit the plan: work goes on meanwhile."""
     calm_seconds: float = 900.0
     """What the jobs that are left have after the last fault."""
 
@@ -102,8 +105,12 @@ class Run:
         )  # fmt: skip
 
     def _strike(self, planned: schedule.Planned, load: Load) -> None:
+        share = (planned.number - 1) / self._plan.faults
+        load.pace(share)
         self._wait(planned.after)
-        load.pace((planned.number - 1) / self._plan.faults)
+        limit = time.monotonic() + self._plan.breath
+        while self._count(OVER) < share * self._plan.jobs and time.monotonic() < limit:
+            self._tick()
         self._say(f"{planned.kind} ({load.submitted()} submitted)", planned.number - 1)
         for coming in self._schedule[planned.number - 1 : planned.number + AHEAD]:
             load.also(KINDS[coming.kind].needs, coming.number)
@@ -131,16 +138,17 @@ class Run:
         load.pace(1.0)
         self._say("the jobs that are left", self._plan.faults)
         limit = time.monotonic() + self._plan.calm_seconds
-        while self._healing or not load.finished() or self._left():
+        while self._healing or not load.finished() or self._count(OPEN):
             if time.monotonic() > limit:
                 return  # the auditor names what is not over
             self._wait(0.2)
 
-    def _left(self) -> int:
+    def _count(self, states: list[State]) -> int:
+        """Jobs in these states; -1 while the store is away."""
         try:
-            return sum(int(self._stack.client().zcard(f"{{chaos}}:in:state:{state}")) for state in _OPEN)
+            return sum(int(self._stack.client().zcard(f"{{chaos}}:in:state:{state}")) for state in states)
         except RedisError:
-            return 1
+            return -1
 
     def _wait(self, seconds: float) -> None:
         limit = time.monotonic() + seconds

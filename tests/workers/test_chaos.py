@@ -19,7 +19,9 @@ SLOW = frozenset({"rank-kill", "attempt-pause", "store-pause", "wire-cut", "mach
 
 @pytest.mark.timeout(280)
 def test_what_is_delivered_while_everything_dies(cluster: Cluster, tmp_path: Path) -> None:
-    plan = Plan(SEED, faults=9, jobs=10, without=SLOW, lease=2.0, grace=2.0, moment=0.5, calm_seconds=200)
+    plan = Plan(
+        SEED, faults=9, jobs=10, without=SLOW, lease=2.0, grace=2.0, moment=0.5, breath=0.5, calm_seconds=200
+    )
     history = Run(plan, tmp_path / "run", cluster, lambda what, done: None).through()
     verdicts = audit(history, {planned.kind for planned in plan.schedule()})
     report.show(history, verdicts, SEED)

@@ -14,8 +14,6 @@ from tests.chaos.workload import LABEL, STEPS, same
 
 LOOK = 2.0
 """Seconds between two looks of a worker at the leases of others: what the contract states beside the lease."""
-BUSY = 4.0
-"""Seconds that a machine may be late which runs all this on two cores."""
 QUIET = 4.0
 """Seconds after an outage of the store in which workers take nothing from each other, and its start."""
 STARTING = 12.0
@@ -189,7 +187,7 @@ def _taken_over(history: History, stories: dict[str, Story], verdict: Verdict) -
             verdict.evidence[f"{fault.kind} while {hit.window}"] += 1
             end = attempt.end.time if attempt.end else history.ended
             away = _away(history, fault.time, end)
-            took, limit = end - fault.time - away, history.lease + LOOK + BUSY
+            took, limit = end - fault.time - away, history.lease + LOOK + history.busy
             longest = max(longest, took)
             verdict.check(
                 attempt.end is not None and took <= limit,
@@ -273,7 +271,7 @@ def _cancelled(history: History, stories: dict[str, Story], verdict: Verdict) ->
         took = (end.time if end else history.ended) - asked.time
         took -= _away(history, asked.time, asked.time + took) + _slept(history, asked.time, asked.time + took)
         verdict.evidence["running ones that stopped"] += 1
-        limit = history.grace + history.lease + LOOK + BUSY
+        limit = history.grace + history.lease + LOOK + history.busy
         verdict.check(took <= limit, f"{asked.job} was cancelled and ran on for {took:.1f} s")
         state = history.jobs[asked.job]["state"]
         verdict.check(state in OVER, f"{asked.job} was cancelled while it ran and is {state}")

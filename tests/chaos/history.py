@@ -112,6 +112,8 @@ class History:
     workers: int
     began: float
     ended: float
+    busy: float = 4.0
+    """Seconds that a machine may be late which runs all this on two cores."""
     submissions: tuple[Submission, ...] = ()
     asked: tuple[Asked, ...] = ()
     looked: tuple[Looked, ...] = ()

@@ -15,8 +15,6 @@ from tests.chaos.history import Answer, Asked, Looked, Submission
 from tests.chaos.stack import Stack
 from tests.chaos.workload import Wanted, wanted
 
-BACKLOG = 8
-"""Submissions that wait, so that faults always find work."""
 CANCELLED = 9
 """One job in so many may be cancelled."""
 
@@ -25,8 +23,10 @@ CANCELLED = 9
 class Load:
     """Threads that submit, and one that meddles, until told to end. Everything that they are told is kept."""
 
-    def __init__(self, stack: Stack, seed: int, submissions: int, data: Path) -> None:
+    def __init__(self, stack: Stack, seed: int, submissions: int, data: Path, backlog: int) -> None:
+        """`backlog`: jobs that always wait, so that faults find work."""
         self._stack, self._seed, self._all, self._data = stack, seed, submissions, data
+        self._least = backlog
         self._lock = threading.Lock()
         self._busy: Counter[int] = Counter()
         self._next = 0
@@ -132,9 +132,13 @@ class Load:
                 time.sleep(0.05)
                 continue
             job = wanted(self._seed, number, self._data, self._extra())
-            self._keep(job, job.expected, self._post(client, draw, job))
+            answers = self._post(client, draw, job)
+            self._keep(job, job.expected, answers)
             if job.expected != "accepted":
                 continue
+            for identifier in answers[-1].ids[:1] if job.cancelled else ():
+                while not self._given_up and not self._ask(client, draw, identifier, "cancel"):
+                    time.sleep(0.2)
             if draw.random() < 0.15:
                 # Sent twice, as by a client that does not know whether it was heard.
                 self._keep(job, "accepted", self._post(client, draw, job))
@@ -151,7 +155,7 @@ class Load:
             if self._share >= 1.0:
                 return None
             early = self._next >= max(1, self._share * self._all)
-            if waiting >= (BACKLOG if early else 4 * BACKLOG):
+            if waiting >= (self._least if early else 4 * self._least):
                 return 0
             self._next += 1
             return self._next
@@ -169,7 +173,7 @@ class Load:
         try:
             return int(self._stack.client().zcard("{chaos}:in:state:queued"))
         except Exception:  # the store is away: that is what all this is for
-            return 4 * BACKLOG
+            return 4 * self._least
 
     def _post(
         self, client: httpx.Client, draw: random.Random, job: Wanted, other: bool = False

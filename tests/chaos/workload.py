@@ -164,6 +164,11 @@ def _specs(kind: str, draw: random.Random, data: Path) -> list[dict[str, Any]]:
 
 
 def same(spec: dict[str, Any]) -> str:
-    """Equal for specs whose artefacts must be equal: what is computed, not when, by whom or after what."""
+    """Equal for specs whose artefacts must be equal: what is computed, not when, by whom or after what.
+
+    By how many ranks belongs to it: sums over ranks round otherwise than sums of one.
+    """
     told = ("priority", "preemptible", "retries", "labels", "needs", "register", "resources")
-    return json.dumps({name: value for name, value in spec.items() if name not in told}, sort_keys=True)
+    kept = {name: value for name, value in spec.items() if name not in told}
+    ranks = max(1, spec.get("resources", {}).get("workers", 1))
+    return json.dumps({**kept, "ranks": ranks}, sort_keys=True)

@@ -1,6 +1,6 @@
 # Every verb of the project; people and CI use the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz chaos check format bench up constraints clean
+.PHONY: help setup demo test fuzz chaos check format bench screenshots up constraints clean
 SHELL := /bin/bash
 
 # One thread a process: two cores are shared by ranks, tests and the store, and spinning threads starve them.
@@ -39,6 +39,9 @@ format: setup ## rewrite the code in the house format
 
 bench: setup ## speed, each figure against its limit on this machine; fails below a mark (BENCH="--json")
 	@$(ONE_THREAD) .venv/bin/python -m benchmarks $(BENCH)
+
+screenshots: setup ## pictures of every page, of a real service that does real work, into docs/page (needs chromium)
+	$(ONE_THREAD) .venv/bin/python -m tests.page.screenshots docs/page
 
 up: setup ## store and worker in the foreground, data in ./closegap-data
 	.venv/bin/closegap up

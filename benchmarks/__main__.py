@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import core, gpu, http, load, peers, queue
+from benchmarks import browser, core, gpu, http, load, page, peers, queue
 from benchmarks.figure import table
 
 
@@ -25,6 +25,7 @@ def main() -> int:
         *peers.figures(),
         *load.figures(),
         *http.figures(),
+        *page.figures(),
     ]
     missed = [figure.name for figure in figures if figure.passed is False]
     if arguments.json:
@@ -32,7 +33,7 @@ def main() -> int:
     else:
         print(table(figures))
         print("\nall marks reached" if not missed else f"\nmarks missed: {', '.join(missed)}")
-    for why in (gpu.absent(), peers.absent()):
+    for why in (gpu.absent(), peers.absent(), browser.absent()):
         if why is not None:
             print(why, file=sys.stderr)
     return 1 if missed else 0

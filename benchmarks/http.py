@@ -51,14 +51,14 @@ def figures(requests: int = REQUESTS, events: int = EVENTS) -> Iterator[Figure]:
         store.start()
         try:
             floor = _durable_write(settings)
-            with _api(settings) as address:
+            with api(settings) as address:
                 asyncio.run(_submitted(address, 50))  # the first requests of a process import and compile
                 taken = asyncio.run(_submitted(address, requests))
                 for percent, mark in SUBMIT_MARKS.items():
                     value = percentile(taken, percent)
                     name = f"HTTP submit at {RATE}/s, p{percent}"
                     yield Figure(name, value, "ms", floor, "one durable write", floor / value, mark)
-                _fill(settings)
+                fill(settings)
                 value = percentile(asyncio.run(_listed(address)), 50)
                 name = f"HTTP list of 50 of {JOBS:,} jobs, p50"
                 yield Figure(name, value, "ms", floor, "one durable write", floor / value, LIST_MARK)
@@ -80,7 +80,7 @@ def _durable_write(settings: Settings) -> float:
 
 
 @contextmanager
-def _api(settings: Settings) -> Iterator[Address]:
+def api(settings: Settings) -> Iterator[Address]:
     """A server in a process of its own, once it answers."""
     changes = {"CLOSEGAP_HOME": str(settings.home), "CLOSEGAP_API_RATE": str(settings.api_rate)}
     with listening("127.0.0.1", 0) as place, (settings.home / "api.log").open("wb") as log:
@@ -125,7 +125,7 @@ async def _submitted(address: Address, requests: int) -> list[float]:
     return taken
 
 
-def _fill(settings: Settings) -> None:
+def fill(settings: Settings) -> None:
     """Many jobs wait."""
     queue, specs = Queue(connect(settings), settings.namespace), spec.parse(SPEC)
     for _ in range(JOBS // 1000):

@@ -6,31 +6,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = (
-    "--no-sandbox",  # containers and root have no user namespaces for it
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from benchmarks import browser
+
 SECONDS = 20.0
 """Longest that a test waits for something to be seen."""
-
-
-def executable() -> str | None:
-    """The browser of this machine."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
 @contextmanager
@@ -39,29 +25,25 @@ def launched() -> Iterator[Browser]:
 
     Its event loop occupies this thread: no other one can run meanwhile, so it is never for a whole session.
     """
-    found = executable()
-    if found is None:
-        why = f"no browser: none of {', '.join(NAMES)} is on PATH (Debian: apt-get install chromium)"
+    if (why := browser.absent()) is not None:
         if os.environ.get("CLOSEGAP_BROWSER_REQUIRED") == "1":
             pytest.fail(why)
         pytest.skip(why)
     expect.set_options(timeout=1000 * SECONDS)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+    with browser.launched() as running:
         yield running
-        running.close()
 
 
 @final
 class Window:
     """A browser's window with nothing kept from others, signed in or not."""
 
-    def __init__(self, browser: Browser, base: str, **options: Any) -> None:
+    def __init__(self, running: Browser, base: str, **options: Any) -> None:
         self.base = base
         self.faults: list[str] = []
         self.expected: list[str] = []
         options = {"viewport": {"width": 1360, "height": 860}} | options
-        self._context = browser.new_context(base_url=base, **options)
+        self._context = running.new_context(base_url=base, **options)
         self._context.set_default_timeout(1000 * SECONDS)
         self.page: Page = self._context.new_page()
         self.page.on("console", self._said)

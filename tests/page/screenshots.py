@@ -102,8 +102,8 @@ def worked(served: Service) -> dict[str, str]:
     sweep = yaml.safe_load((ROOT / "examples" / "sweep.yaml").read_text())
     sweep["train"]["training"]["epochs"] = 12
     jobs["sweep"] = served.submit(sweep)[0]
-    wild = {"epochs": 15, "batch_size": 64, "learning_rate": 1e18}
-    jobs["failed"] = served.submit(train("too-fast", training=wild))[0]
+    lost = {"kind": "evaluate", "name": "not-there", "model": "never-registered", "resources": {"workers": 0}}
+    jobs["failed"] = served.submit(lost)[0]
     for name, job in jobs.items():
         served.wait(job, "failed" if name == "failed" else "succeeded")
     return {name: job["id"] for name, job in jobs.items()}

@@ -163,7 +163,7 @@ def test_a_training_is_the_same_recorded_and_not_and_after_a_kill(
 ) -> None:
     """A job with everything on, whose attempt is killed, against the same training in this process with nothing."""
     uri = (tmp_path / "runs").as_uri()
-    job = submit(training(epochs=24, name="recorded"))
+    job = submit(training(epochs=40, name="recorded"))
     worker = start("--jobs", "2", variables={"CLOSEGAP_MLFLOW_URI": uri})
     until(lambda: len([e for e in queue.events(job.id) if e.type == "epoch"]) >= 4)
     worker.attempt().send_signal(signal.SIGKILL)
@@ -179,7 +179,7 @@ def test_a_training_is_the_same_recorded_and_not_and_after_a_kill(
         assert found[entry["step"]]["elbo/valid"] == pytest.approx(entry["valid"]["elbo"], rel=1e-6)
     _check_run(tmp_path / "runs", done, metrics["history"])
 
-    plain = fitted(training(epochs=24), tmp_path)  # of core alone, undisturbed
+    plain = fitted(training(epochs=40), tmp_path)  # of core alone, undisturbed
     assert store.open(done.outputs["model"]).file("weights.safetensors").read_bytes() == plain.weights
 
 
@@ -212,7 +212,7 @@ def _check_run(runs: Path, job: Job, history: list[Mapping[str, Any]]) -> None:
     assert (run / "tags" / "closegap.job").read_text() == job.id
     assert (run / "tags" / "closegap.output.model").read_text() == job.outputs["model"]
     assert (run / "tags" / "closegap.digest").read_text() == job.digest
-    assert (run / "params" / "training.epochs").read_text() == "24"
+    assert (run / "params" / "training.epochs").read_text() == "40"
     lines = [line.split() for line in (run / "metrics" / "elbo" / "valid").read_text().splitlines()]
     assert [int(step) for _, _, step in lines] == [entry["step"] for entry in history]
     assert [float(value) for _, value, _ in lines] == [entry["valid"]["elbo"] for entry in history]

@@ -42,6 +42,13 @@ Kind = Annotated[
     typer.Argument(help="The kind of job."),
 ]
 
+InProject = Annotated[
+    str | None,
+    typer.Option(
+        help="Project of the jobs; absent: the context's, or default.", autocompletion=completion.projects
+    ),
+]
+
 
 def submit(
     source: Source,
@@ -53,12 +60,7 @@ def submit(
     priority: Annotated[
         int | None, typer.Option(min=0, max=100, help="Of every job; higher runs first.")
     ] = None,
-    project: Annotated[
-        str | None,
-        typer.Option(
-            help="Project of the jobs; absent: the context's, or default.", autocompletion=completion.projects
-        ),
-    ] = None,
+    project: InProject = None,
     label: Annotated[
         list[str] | None,
         typer.Option("--label", metavar="KEY=VALUE", help="Label of every job. Repeatable."),

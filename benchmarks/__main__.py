@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import browser, core, gpu, http, load, page, peers, queue
+from benchmarks import browser, core, curve, gpu, http, load, page, peers, queue
 from benchmarks.figure import table
 
 
@@ -26,6 +26,7 @@ def main() -> int:
         *load.figures(),
         *http.figures(),
         *page.figures(),
+        *curve.figures(),
     ]
     missed = [figure.name for figure in figures if figure.passed is False]
     if arguments.json:

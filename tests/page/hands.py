@@ -57,7 +57,15 @@ class Hands(threading.Thread):
         job, queue = claim.job, self._queue
         lease = LeaseThread(queue, claim.lease, LEASE_SECONDS)
         order = Order(
-            job.id, claim.attempt, job.spec, queue.inputs(job), job.work, job.project, "", claim.fence
+            job.id,
+            claim.attempt,
+            job.spec,
+            queue.inputs(job),
+            job.work,
+            job.project,
+            "",
+            claim.fence,
+            job.kind,
         )
         queue.start(claim.lease)
         outcome = self._outcome(order, lease)
@@ -84,7 +92,7 @@ class Hands(threading.Thread):
         with self._process as process:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(json.dumps({"parent": os.getpid(), **asdict(order)}))
+            process.stdin.write(json.dumps({"parent": os.getpid(), "log": str(self._log), **asdict(order)}))
             process.stdin.close()
             for line in process.stdout:
                 event = json.loads(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import socket
 import sys
@@ -13,6 +14,8 @@ from closegap.errors import ServiceError
 from closegap.settings import Settings
 from closegap.store import awaited
 
+COLLECTED_AFTER = 50_000
+"""New objects after which garbage is looked for: a long answer is made of many that all are still in use."""
 STORE_SECONDS = 60.0
 """How long a store that is away is waited for; who connects meanwhile waits, too."""
 
@@ -26,7 +29,10 @@ def main() -> int:
         settings = Settings.load()
         journal.begin(settings, level=logging.WARNING)
         awaited(settings, patience=0.5, seconds=STORE_SECONDS).close()
-        ready(settings, auth=True).run(sockets=[place])
+        server = ready(settings, auth=True)
+        gc.freeze()  # what is imported stays
+        gc.set_threshold(COLLECTED_AFTER)
+        server.run(sockets=[place])
     except ServiceError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from operator import lt
 from typing import Annotated, Any, final
 
 from fastapi import APIRouter, Query
@@ -18,6 +18,8 @@ _X = ("epoch", "iteration", "step", "rows")
 _NOT_SERIES = frozenset({"progress", "log", "state", "wish", "change", "end", "trial"})
 _DEEPEST = 4
 Point = tuple[float, float | None]
+Columns = dict[str, tuple[list[float], list[float | None]]]
+"""By name: x and y of each point."""
 router = APIRouter(tags=["metrics"])
 
 
@@ -78,44 +80,45 @@ def _series(
     told: Iterator[tuple[str, dict[str, Any]]], most: int, wanted: frozenset[str] | None
 ) -> list[Series]:
     """Of (type, data) in the order in which they were told."""
-    curves: dict[tuple[str, str, str], list[Point]] = {}
+    tables: dict[tuple[str, str], Columns] = {}
     for number, (kind, data) in enumerate(told):
         x = next((name for name in _X if _is_number(data.get(name))), "event")
         place = float(data[x]) if x != "event" else float(number)
-        for path, value in _numbers(data):
-            if path != x and (wanted is None or path in wanted):
-                curves.setdefault((path, kind, x), []).append((place, value))
+        _file(data, "", 1, place, tables.setdefault((kind, x), {}))
     found = []
-    for (name, kind, x), told_points in sorted(curves.items()):
-        known = _ordered(told_points)
-        if any(value is not None for _, value in known):
-            found.append(Series(name=name, event=kind, x=x, points=thinned(known, most), count=len(known)))
-    return found
+    for (kind, x), columns in tables.items():
+        for name, (xs, ys) in columns.items():
+            if name == x or (wanted is not None and name not in wanted) or ys.count(None) == len(ys):
+                continue
+            points = _ordered(xs, ys)
+            found.append(Series(name=name, event=kind, x=x, points=thinned(points, most), count=len(points)))
+    return sorted(found, key=lambda one: (one.name, one.event, one.x))
 
 
-def _ordered(points: list[Point]) -> list[Point]:
+def _file(value: Mapping[str, Any], prefix: str, depth: int, place: float, columns: Columns) -> None:
+    """Numbers of nested objects into columns by dotted name; null is one that was not finite. Lists are no series."""
+    for name, item in value.items():
+        kind = type(item)
+        if kind is float or kind is int or item is None:
+            path = prefix + name
+            if path not in columns:
+                columns[path] = ([], [])
+            xs, ys = columns[path]
+            xs.append(place)
+            ys.append(item)
+        elif kind is dict and depth < _DEEPEST:
+            _file(item, f"{prefix}{name}.", depth + 1, place, columns)
+
+
+def _ordered(xs: list[float], ys: list[float | None]) -> list[Point]:
     """By x; of a value that was reported twice, after a restart, the last."""
-    if all(before[0] < after[0] for before, after in pairwise(points)):
-        return points
-    return sorted(dict(points).items(), key=_first)
+    if all(map(lt, xs, xs[1:])):
+        return list(zip(xs, ys, strict=True))
+    return sorted(dict(zip(xs, ys, strict=True)).items(), key=_first)
 
 
 def _first(point: tuple[float, float | None]) -> float:
     return point[0]
-
-
-def _numbers(value: Mapping[str, Any], prefix: str = "", depth: int = 1) -> list[tuple[str, float | None]]:
-    """Numbers of nested objects by dotted name; null is one that was not finite. Lists are no series."""
-    found: list[tuple[str, float | None]] = []
-    for name, item in value.items():
-        kind = type(item)
-        if kind is float or item is None:
-            found.append((prefix + name, item))
-        elif kind is int:
-            found.append((prefix + name, float(item)))
-        elif kind is dict and depth < _DEEPEST:
-            found += _numbers(item, f"{prefix}{name}.", depth + 1)
-    return found
 
 
 def _is_number(value: Any) -> bool:

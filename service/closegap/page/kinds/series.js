@@ -2,7 +2,7 @@
 import { useGet } from "../api.js";
 import { useEffect, useMemo, useReducer, useRef } from "../dom.js";
 
-const POINTS = 1500;
+const POINTS = 600;
 
 /** {got, of, last}: `of(name)` is [[x, y], …], `last(name)` the last y. Events of type `event` are added to it. */
 export function useSeries(job, live, event = "epoch", x = "epoch") {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import typer
 from rich.markup import escape
@@ -47,7 +48,7 @@ def up(as_json: AsJsonLines = False) -> ExitCode:
             say_page(page)
             output.say(f"api      {stack.api.url}, token in {escape(str(file_of(settings.home)))}")
             output.say("[green]ready[/]  (Ctrl-C stops)")
-            _say_next()
+            _say_next(stack.api.url, file_of(settings.home))
             try:
                 while True:
                     stack.check()
@@ -96,12 +97,13 @@ def _say_where(home: object, storage: str, embedded: bool, ray_address: str | No
     output.say(f"ray      {escape(ray_address) if ray_address else 'embedded; starting'}")
 
 
-def _say_next() -> None:
+def _say_next(url: str, token: Path) -> None:
     output.next_commands(
         [
             ("closegap example train > train.yaml", "a spec to begin with"),
             ("closegap submit train.yaml --wait", "in another terminal"),
             ("closegap ps --watch", "the queue, live"),
+            (f"closegap login {url} --token-file {token}", "to use it from anywhere, also from Python"),
             ("closegap doctor", "is everything as it should be?"),
         ]
     )

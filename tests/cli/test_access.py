@@ -113,3 +113,27 @@ def test_an_address_that_cannot_be_listened_at(closegap: Command, place: Path) -
     refused = closegap("api", "--host", "203.0.113.1", "--port", "0")
     assert refused.code == 2
     assert "cannot listen at 203.0.113.1" in refused.err
+
+
+def test_a_link_to_the_page_signs_a_browser_in(
+    closegap: Command, api: Callable[..., tuple[dict[str, Any], subprocess.Popen[str]]]
+) -> None:
+    said, _ = api()
+    links = [said["page"], closegap("page", "--json").json["url"], closegap("page").out.strip()]
+    assert len(set(links)) == 3
+    for link in links:
+        address, _, code = link.partition("#")
+        assert address == f"{said['url']}/login"
+        with httpx.Client(base_url=said["url"]) as browser:
+            page = {"X-Closegap-Page": "1"}
+            assert browser.get("/login").status_code == 200
+            assert browser.post("/v1/session:redeem", json={"code": code}, headers=page).status_code == 204
+            assert browser.get("/v1/whoami").json()["role"] == "admin"
+            assert browser.post("/v1/session:redeem", json={"code": code}, headers=page).status_code == 401
+
+
+def test_a_link_needs_a_service(closegap: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("closegap.local_url.read", lambda home: None)
+    answer = closegap("page")
+    assert answer.code == 102
+    assert "closegap up" in answer.err

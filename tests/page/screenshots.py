@@ -28,7 +28,7 @@ from closegap.settings import environment
 
 ROOT = Path(__file__).parents[2]
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 400, "height": 800}
-COLOURS = 128
+COLOURS = 256
 LONG: dict[str, Any] = {"epochs": 100_000, "batch_size": 64, "learning_rate": 1e-3}
 NAMES = (
     "mnist-iterative",
@@ -176,7 +176,9 @@ def take(page: Page, file: Path) -> None:
     page.locator("main").wait_for()
     page.wait_for_timeout(1500)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+    picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        file, optimize=True
+    )
     print(f"{file.name}: {file.stat().st_size // 1024} KiB")
 
 

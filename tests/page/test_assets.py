@@ -136,6 +136,22 @@ def test_every_import_is_there() -> None:
     assert found > 100
 
 
+def test_what_the_first_screen_needs_is_asked_for_at_once() -> None:
+    """Else a browser finds it level by level of the imports, a round trip each."""
+    statement = re.compile(r"""^(?:import|export)\b[^;"']*?\bfrom\s*["']([^"']+)["']""", re.MULTILINE)
+    needed, waiting = set(), [FOLDER / "app.js"]
+    while waiting:
+        path = waiting.pop()
+        if path not in needed:
+            needed.add(path)
+            found = statement.findall(path.read_text(encoding="utf-8"))
+            waiting += [(path.parent / name).resolve() for name in found]
+    named = re.findall(
+        r'rel="modulepreload" href="/page/([^"]+)"', (FOLDER / "index.html").read_text(encoding="utf-8")
+    )
+    assert sorted(named) == sorted(str(path.relative_to(FOLDER)) for path in needed - {FOLDER / "app.js"})
+
+
 def test_packing_is_the_same_each_time() -> None:
     for found in assets().values():
         if found.packed is not None:

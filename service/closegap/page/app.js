@@ -7,13 +7,34 @@ import { Session, covers, keepProject, keptProject } from "./session.js";
 import { Empty, Loading } from "./components/empty.js";
 import { Failure } from "./components/failure.js";
 import { Bar as TopBar } from "./frame.js";
-import { Job } from "./job/job.js";
 import { Jobs } from "./jobs/jobs.js";
 import { Login } from "./login.js";
-import { Model } from "./model.js";
-import { Models } from "./models.js";
-import { Submit } from "./submit/submit.js";
-import { Workers } from "./cluster/workers.js";
+
+const LATER = [];
+const IDLE = 2000;
+
+/** A screen whose modules are asked for when it is first shown, or before that when there is nothing else to do. */
+function later(load, name) {
+  let Screen = null;
+  const ask = () => load().then((module) => {
+    Screen = module[name];
+  });
+  LATER.push(ask);
+  return function Later(properties) {
+    const [state, set] = useState(null);
+    useEffect(() => {
+      if (!Screen) ask().then(() => set({}), (error) => set({ error }));
+    }, []);
+    if (state?.error) throw state.error;
+    return Screen ? html`<${Screen} ...${properties} />` : html`<${Loading} lines=${8} />`;
+  };
+}
+
+const Job = later(() => import("./job/job.js"), "Job");
+const Submit = later(() => import("./submit/submit.js"), "Submit");
+const Models = later(() => import("./models.js"), "Models");
+const Model = later(() => import("./model.js"), "Model");
+const Workers = later(() => import("./cluster/workers.js"), "Workers");
 
 const SCREENS = [
   ["/", Jobs, "Jobs"],
@@ -121,3 +142,4 @@ class Guard extends Component {
 
 takeLinks((path) => path === "/login" || found(path) !== null);
 render(html`<${App} />`, document.getElementById("page"));
+setTimeout(() => LATER.forEach((ask) => ask().catch(() => {})), IDLE);

@@ -7,7 +7,7 @@ import { Empty } from "../components/empty.js";
 import { Pending, Stale } from "../components/failure.js";
 import { Icon } from "../components/icon.js";
 import { whole } from "../components/number.js";
-import { OVER, STATES } from "../components/state.js";
+import { STATES } from "../components/state.js";
 import { Table } from "../components/table.js";
 import { Bulk } from "./bulk.js";
 import { Filters, StateChips } from "./filters.js";
@@ -88,7 +88,7 @@ export function Jobs({ query }) {
       ? html`<${Pending} got=${got} lines=${12} />`
       : rows.length
         ? html`<${Table} columns=${shown} rows=${rows} name="jobs" caption="Jobs, newest first" rowProps=${(job) => ({
-            class: `clickable${chosen.has(job.id) ? " chosen" : ""}${at === job.id ? " at" : ""}${OVER.has(job.state) ? " over" : ""}`,
+            class: `clickable${chosen.has(job.id) ? " chosen" : ""}${at === job.id ? " at" : ""}`,
             "data-id": job.id,
           })} />`
         : html`<${Nothing} query=${query} />`}

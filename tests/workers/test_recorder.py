@@ -22,11 +22,14 @@ from closegap.kinds import TrainSpec
 from closegap.queue import Queue
 from closegap.registry import Registry
 from closegap.settings import Settings
+from closegap_core.config import TrainConfig
+from closegap_core.data import load
+from closegap_core.fit import EpochMetrics, fit
 from closegap_workers.channel import Channel, Event, Stream
 from closegap_workers.mlflow_run import MlflowRun, link
 from closegap_workers.recorder import Recorder, Recorders, recorders
 from closegap_workers.runners.runner import Context
-from closegap_workers.runners.train import tensorboard_output, train_task
+from closegap_workers.runners.train import past, tensorboard_output, train_task
 from closegap_workers.tensorboard import PATTERN, TensorBoard, _masked, _records, framed, recorded
 from tests.workers.working import Working, fitted, training, until
 
@@ -256,3 +259,22 @@ def test_only_places_that_an_operator_may_mean_are_taken(uri: str) -> None:
     with pytest.raises(SettingsError, match="MLFLOW_URI") as caught:
         Settings.load(mlflow_uri=uri)
     assert "pw" not in str(caught.value)
+
+
+def test_an_epoch_that_was_saved_and_not_recorded_is_recorded_by_the_next_attempt(tmp_path: Path) -> None:
+    value = training(epochs=3)
+    config = TrainConfig.model_validate({name: value[name] for name in TrainConfig.model_fields})
+    dataset = load(config.data, config.model.likelihood.kind, [])
+    board = TensorBoard(str(tmp_path / "board"))
+    for event in fit(config, dataset, tmp_path / "checkpoints"):
+        if isinstance(event, EpochMetrics) and event.epoch == 2:
+            break  # as a kill between the checkpoint and the record
+        if isinstance(event, EpochMetrics):
+            board.epoch(event.to_dict())
+    board.close()
+    later = TensorBoard(str(tmp_path / "board"))
+    for entry in past(tmp_path / "checkpoints"):
+        later.epoch({"type": "epoch", **entry})
+    later.close()
+    assert sorted(read(tmp_path / "board")) == [8, 16]
+    assert past(tmp_path / "none") == []

@@ -46,6 +46,9 @@ class Recorders:
     ) -> None:
         self._each(lambda recorder: recorder.close())
 
+    def __bool__(self) -> bool:
+        return bool(self._recorders)
+
     def epoch(self, event: Event) -> None:
         """Record an `epoch` event everywhere."""
         self._each(lambda recorder: recorder.epoch(event))

@@ -46,6 +46,8 @@ class TrainRunner(Runner):
         device = torch.device(task["device"])
         shown = Path(task["shown"]) if "shown" in task else None
         with recorders(task["records"] if group.rank == 0 else {}, channel) as records:
+            for entry in past(checkpoints) if records else []:
+                records.epoch({"type": "epoch", **entry})
             for event in fit(config, dataset, checkpoints, group, channel.stopped, device, decoder, shown):
                 if isinstance(event, Stopped):
                     return None
@@ -85,6 +87,15 @@ def train_task(
         "folder": str(folder),
         "device": "cuda" if context.spec.resources.gpus > 0 else "cpu",
     }
+
+
+def past(checkpoints: Path) -> list[dict[str, Any]]:
+    """Epochs of earlier attempts: one that was killed after its checkpoint may not have recorded the last."""
+    from closegap_core import checkpoint
+
+    found, _ = checkpoint.find(checkpoints)
+    history: list[dict[str, Any]] = [] if found is None else found.state["history"]
+    return history
 
 
 def tensorboard_output(context: Context) -> dict[str, str]:

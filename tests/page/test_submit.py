@@ -30,6 +30,7 @@ def test_a_spec_is_checked_planned_and_submitted(window: Open, context: Context)
     expect(marked).to_have_count(3)
     assert marked.all_inner_texts() == ["7", "11", "13"]
     page.get_by_role("button", name="/training/epochs").click()
+    expect(field).to_be_focused()
     assert page.evaluate("getSelection().toString()").startswith("training: {epochs: -3")
     page.reload()
     expect(field).to_have_value(re.compile("epochs: -3"))  # what was written is kept

@@ -1,6 +1,6 @@
 // The bar at the top: where one can go, whose jobs are shown, light or dark, who is signed in.
 import { api, useGet } from "./api.js";
-import { html, useEffect, useState } from "./dom.js";
+import { html, useLayoutEffect, useState } from "./dom.js";
 import { Dialog } from "./components/dialog.js";
 import { Icon } from "./components/icon.js";
 import { navigate } from "./router.js";
@@ -92,8 +92,8 @@ function Account() {
 const GO = { j: "/jobs", m: "/models", w: "/workers", s: "/submit" };
 
 function useKeys(setHelp) {
-  useEffect(() => {
-    let went = 0;
+  useLayoutEffect(() => {
+    let went = -Infinity;
     const press = (event) => {
       if (isTyping(event)) return;
       if (event.key === "?") {
@@ -104,7 +104,7 @@ function useKeys(setHelp) {
         navigate(GO[event.key]);
         event.preventDefault();
         event.stopImmediatePropagation();
-        went = 0;
+        went = -Infinity;
       }
     };
     addEventListener("keydown", press, true);

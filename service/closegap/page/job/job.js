@@ -1,6 +1,6 @@
 // One job: what it is and how it does, live, and everything that is known of it in tabs.
 import { api, useGet } from "../api.js";
-import { html, useEffect } from "../dom.js";
+import { html, useEffect, useLayoutEffect } from "../dom.js";
 import { isTyping } from "../keys.js";
 import { useLive } from "../live.js";
 import { navigate, to, withQuery } from "../router.js";
@@ -54,7 +54,7 @@ export function Job({ job: name, query }) {
 
 /** 1 to 6 choose a tab, u goes back to the list. */
 function useTabKeys() {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const press = (event) => {
       if (isTyping(event)) return;
       const tab = [null, ...TABS.map(([key]) => key)][Number(event.key) - 1];

@@ -1,5 +1,5 @@
 // Moving through the list by keys: j and k, Enter opens, x selects, / goes to the search.
-import { useEffect, useRef, useState } from "../dom.js";
+import { useLayoutEffect, useRef, useState } from "../dom.js";
 import { isTyping } from "../keys.js";
 import { navigate, to } from "../router.js";
 
@@ -8,7 +8,8 @@ export function useRowKeys(rows, { toggle, clear }) {
   const [at, setAt] = useState(null);
   const latest = useRef({});
   latest.current = { rows, at, toggle, clear };
-  useEffect(() => {
+  // Before it is drawn: keys count from when the rows are seen.
+  useLayoutEffect(() => {
     const press = (event) => {
       if (isTyping(event) || event.defaultPrevented) return;
       const { rows, at, toggle, clear } = latest.current;

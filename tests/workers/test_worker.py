@@ -219,7 +219,7 @@ def test_a_job_outlasts_the_death_of_its_store(start: Start, settings: Settings,
         client = connect(own)
         queue = Queue(client, own.namespace)
         job = queue.submit(spec.parse(training(EPOCHS)))[0]
-        attempt = start(home=own.home).held(work_of(own, job))
+        attempt = start(home=own.home, lease_seconds=15.0).held(work_of(own, job))  # longer than the outage
         kill_store(own)
         time.sleep(2)
         assert alive(attempt)

@@ -83,12 +83,15 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 tensorboard=settings.tensorboard,
                 mlflow=_mlflow(settings),
             )
+            log.info("attempt %d of a job of kind %s begins", order["attempt"], spec.kind)
             result = runner(spec.kind).run(context)
             if result is None:
+                log.info("it stops at its checkpoint, as it was asked to")
                 return {"state": "stopped"}
             with traced(stream, order["traced"], "publish"):
                 outputs = _publish(result, store)
             _end_runs(context, outputs, "FINISHED")
+            log.info("it succeeded, and left %s", ", ".join(outputs) or "nothing")
             return {"state": "succeeded", "outputs": outputs, "register": _wanted_name(spec)}
     except Exception as error:
         log.exception("the attempt failed")

@@ -5,8 +5,8 @@ import { Copyable } from "../components/copy.js";
 export function FirstSteps() {
   return html`<section class="first">
     <h1>No jobs yet</h1>
-    <p class="lead">A job is a spec that waits in the queue until a worker runs it: <em>train</em> a latent-variable model,
-      <em>evaluate</em> its bounds and gaps, <em>export</em> its encoder, <em>encode</em> a data set, <em>sweep</em> over settings,
+    <p class="lead">A job is a spec that waits in the queue until a worker runs it: <em>train</em> a latent-variable model, ${""}
+      <em>evaluate</em> its bounds and gaps, <em>export</em> its encoder, <em>encode</em> a data set, <em>sweep</em> over settings, ${""}
       <em>compare</em> results.</p>
     <div class="first-ways">
       <section><h2>Here</h2>

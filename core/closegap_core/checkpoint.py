@@ -20,7 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
-from closegap_core.durable import flush_folder, write_bytes
+from closegap_core.durable import flush_folder, make_folder, write_bytes
 from closegap_core.errors import CheckpointError
 
 FORMAT = 1
@@ -47,8 +47,11 @@ class Damaged(CheckpointError):
 
 
 def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
-    """Write one checkpoint and prune old ones; returns its path. Raises OSError when the disk is full."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write one checkpoint and prune old ones; returns its path.
+
+    Raises OSError when the disk is full, StorageError when the folder around `folder` is gone.
+    """
+    make_folder(folder)
     target = folder / f"step-{step:09d}"
     staging = folder / f".{target.name}.{os.getpid()}.tmp"
     aside = staging.with_suffix(".old")

@@ -31,6 +31,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """A folder, if it is not there yet; never the one around it. Raises StorageError.
+
+    What a work folder's name says is whose it is. Work that was taken over under another name must find nothing here,
+    and not begin the old name anew.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
 def append_line(path: Path, line: str) -> None:
     """Add one line and flush it to the disk. A crash, or a StorageError, may leave its beginning without an end."""
     try:

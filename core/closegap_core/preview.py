@@ -81,7 +81,6 @@ def preview(model: Model, rows: Tensor, shape: tuple[int, ...], epoch: int, step
 
 def write(path: Path, value: dict[str, Any]) -> None:
     """Whole or not at all. Raises StorageError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, (json.dumps(value, separators=(",", ":")) + "\n").encode())
 
 

@@ -225,17 +225,22 @@ class Stack:
         root = self.folder / "home" / "storage"
         if any((root / "staging").glob(f"{running.job}-{running.attempt}-*/manifest.json")):
             return "sealed"
-        held = (root / "work" / running.work).glob("held-*/*")
-        return "working" if any(held) else "starting"
+        held = self._held(running.work)
+        return "working" if held is not None and any(held.glob("*")) else "starting"
 
     def on_ray(self, running: Running) -> bool:
         """Whether it runs on ranks."""
-        return any((self.folder / "home" / "storage" / "work" / running.work).glob("held-*/ray"))
+        return any((self.folder / "home" / "storage" / "work" / running.work).glob("ray"))
 
     def _checkpoint(self, work: str) -> int:
-        folder = self.folder / "home" / "storage" / "work" / work
-        steps = [int(path.name.removeprefix("step-")) for path in folder.glob("**/step-*")]
+        held = self._held(work)
+        steps = [int(path.name.removeprefix("step-")) for path in held.glob("**/step-*")] if held else []
         return max(steps, default=0)
+
+    def _held(self, work: str) -> Path | None:
+        """What the newest attempt holds, which the next one takes over."""
+        folder = self.folder / "home" / "storage" / "work" / work
+        return max(folder.glob("held-*"), default=None)
 
     def signal(self, pid: int, number: signal.Signals) -> bool:
         """Send a signal to a process that this run has started; whether it was there."""

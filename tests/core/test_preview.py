@@ -23,6 +23,7 @@ __all__ = ["dataset"]
 
 def shown(method: str, dataset: Dataset, folder: Path) -> Path:
     file = folder / "shown.json"
+    folder.mkdir()
     list(fit(config(method, epochs=2, keep="last"), dataset, folder / "c", shown=file))
     return file
 

@@ -26,8 +26,8 @@ from closegap_core.config import TrainConfig
 from closegap_core.data import load
 from closegap_core.fit import EpochMetrics, fit
 from closegap_workers.channel import Channel, Event, Stream
-from closegap_workers.mlflow_run import MlflowRun, link
-from closegap_workers.recorder import Recorder, Recorders, recorders
+from closegap_workers.mlflow_run import MlflowRun, client_of, link
+from closegap_workers.recorder import Recorder, Recorders, recorders, scalars
 from closegap_workers.runners.runner import Context
 from closegap_workers.runners.train import past, tensorboard_output, train_task
 from closegap_workers.tensorboard import PATTERN, TensorBoard, _masked, _records, framed, recorded
@@ -248,6 +248,30 @@ def test_a_tracking_server_that_is_away_is_told_once(tmp_path: Path, monkeypatch
     assert told[0].startswith("MLflow records nothing more: ")
     with pytest.raises(FileNotFoundError):
         link("http://127.0.0.1:9", tmp_path / "run.json", {}, "FINISHED")
+
+
+def test_an_epoch_that_was_half_recorded_is_made_whole_and_none_comes_twice(tmp_path: Path) -> None:
+    """As after a kill between two of its metrics."""
+    told: list[str] = []
+    uri, file = (tmp_path / "runs").as_uri(), tmp_path / "run.json"
+    run = MlflowRun(order(uri, file), told.append)
+    run.epoch(epoch(1))
+    run.close()
+    client, run_id = client_of(uri), json.loads(file.read_text())["run"]
+    half = dict(list(scalars(epoch(2)).items())[:5])
+    for name, value in half.items():
+        client.log_metric(run_id, name, value, step=16)
+    again = MlflowRun(order(uri, file), told.append)
+    for number in (1, 2, 3):
+        again.epoch(epoch(number))
+    again.close()
+    assert not told
+    for name in scalars(epoch(1)):
+        found = client.get_metric_history(run_id, name)
+        assert [(metric.step, metric.value) for metric in found] == [
+            (8 * number, scalars(epoch(number))[name]) for number in (1, 2, 3)
+        ]
+    assert client.get_run(run_id).data.params == {"training.epochs": "3"}
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from closegap_core.checkpoint import Checkpoint, save
 from closegap_core.config import EncodeConfig
 from closegap_core.encode import EncodingSummary, encode_dataset
-from closegap_core.errors import CoreError
+from closegap_core.errors import CoreError, StorageError
 from closegap_workers.work_folder import Superseded, log_file, taken_over, tidy
 from tests.api.sealed import encoder
 
@@ -35,6 +37,18 @@ def test_what_a_zombie_makes_anew_is_not_taken_up(tmp_path: Path) -> None:
     first.mkdir()
     (first / "checkpoint").write_text("epoch 3")
     assert (taken_over(tmp_path, 15) / "checkpoint").read_text() == "epoch 4"
+
+
+def test_a_zombie_saves_no_checkpoint(tmp_path: Path) -> None:
+    """Its folder would come back under the old name, with steps that the heir does not have."""
+    first = taken_over(tmp_path, 3)
+    state = Checkpoint({"x": torch.ones(2)}, {})
+    save(first / "checkpoints", 4, state)
+    second = taken_over(tmp_path, 12)
+    with pytest.raises(StorageError, match=f"cannot make the folder {first}/checkpoints"):
+        save(first / "checkpoints", 8, state)
+    assert not first.exists()
+    assert [path.name for path in (second / "checkpoints").iterdir()] == ["step-000000004"]
 
 
 def test_an_encoding_of_an_attempt_that_woke_up_too_late_does_not_meet_its_successor(tmp_path: Path) -> None:

@@ -49,12 +49,13 @@ class MlflowRun(Recorder):
     def _record(self) -> None:
         try:
             client = client_of(self._order["uri"])
-            kept = _begun(client, self._order)
+            run = _begun(client, self._order)
+            last = _last_steps(client, run)
             while (event := self._events.get()) is not None:
-                if event["step"] > kept["step"]:
-                    _log(client, kept["run"], event)
-                    kept["step"] = event["step"]
-                    _keep(self._order, kept)
+                step: int = event["step"]
+                fresh = {name: value for name, value in scalars(event).items() if step > last.get(name, -1)}
+                _log(client, run, step, fresh)
+                last |= dict.fromkeys(fresh, step)
         except Exception as error:
             self._say(f"MLflow records nothing more: {type(error).__name__}: {error}")
 
@@ -90,37 +91,41 @@ def link(uri: str, file: Path, tags: Mapping[str, str], state: str) -> None:
     client.set_terminated(run, state)
 
 
-def _begun(client: Any, order: Mapping[str, Any]) -> dict[str, Any]:
-    """The run of an earlier attempt, or a new one: {run, step (of the last epoch that is recorded)}."""
+def _begun(client: Any, order: Mapping[str, Any]) -> str:
+    """The id of an earlier attempt's run, or of a new one, with its parameters."""
     file = Path(order["file"])
     if file.exists():
-        kept: dict[str, Any] = json.loads(file.read_text())
-        return kept
-    found = client.get_experiment_by_name(order["experiment"])
-    experiment = found.experiment_id if found else client.create_experiment(order["experiment"])
-    run = client.create_run(experiment, run_name=order["name"], tags=order["tags"]).info.run_id
-    kept = {"run": run, "step": -1}
-    _keep(order, kept)
+        run: str = json.loads(file.read_text())["run"]
+    else:
+        found = client.get_experiment_by_name(order["experiment"])
+        experiment = found.experiment_id if found else client.create_experiment(order["experiment"])
+        run = client.create_run(experiment, run_name=order["name"], tags=order["tags"]).info.run_id
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, json.dumps({"run": run}).encode())
     from mlflow.entities import Param
 
+    # Also of an earlier run, whose attempt may have died before them: the same value twice is once.
     flat = [Param(name, text[:_LONGEST]) for name, text in _flat(order["config"])]
     for first in range(0, len(flat), _AT_ONCE):
         client.log_batch(run, params=flat[first : first + _AT_ONCE])
-    return kept
+    return run
 
 
-def _keep(order: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-    file = Path(order["file"])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(file, json.dumps(dict(kept)).encode())
+def _last_steps(client: Any, run: str) -> dict[str, int]:
+    """Metric → the last step that the run has of it.
+
+    Asked of the run itself: a note beside it could be older than what an attempt had recorded when it was killed, and
+    a batch may have been cut between two of its metrics.
+    """
+    names = client.get_run(run).data.metrics
+    return {name: max(metric.step for metric in client.get_metric_history(run, name)) for name in names}
 
 
-def _log(client: Any, run: str, event: Event) -> None:
+def _log(client: Any, run: str, step: int, values: Mapping[str, float]) -> None:
     from mlflow.entities import Metric
 
     now = int(1000 * time.time())
-    metrics = [Metric(name, value, now, event["step"]) for name, value in scalars(event).items()]
-    client.log_batch(run, metrics=metrics)
+    client.log_batch(run, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:

@@ -73,7 +73,8 @@ def run(kind: str, context: Context, task: Task) -> Task | None:
             torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if resources.gpus > 0 else "gloo"),
             run_config=RunConfig(
                 name=f"{context.job}-{context.attempt}",  # of this attempt: checkpoints are core's, Ray's are not used
-                storage_path=str(context.work / "ray"),
+                # Beside what the attempt holds: Ray makes its folders anew where they were renamed.
+                storage_path=str(context.work.parent / "ray"),
                 failure_config=FailureConfig(max_failures=RESTARTS, controller_failure_limit=RESTARTS),
             ),
         )

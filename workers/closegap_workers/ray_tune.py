@@ -20,6 +20,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from closegap.kinds import SweepSpec
+from closegap_core.durable import make_folder
 from closegap_core.group import SINGLE
 from closegap_workers.board import Board
 from closegap_workers.channel import Channel, Event
@@ -174,7 +175,7 @@ def _trial(config: dict[str, Any], tasks: list[Task], folder: str, mailbox: Any)
     remote = Remote(mailbox)
     channel = TrialChannel(remote, trial, place)
     channel.say(state="running")
-    (place / "model").mkdir(exist_ok=True)
+    make_folder(place / "model")
     name, on = f"trial {trial.id}", bool(task["train"].get("traced"))
     with relayed(remote, trial=trial.id), traced(channel, on, name, name, trial=trial.id) as watched:
         _work_on(task, channel, watched)

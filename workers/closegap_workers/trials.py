@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, final
 
-from closegap_core.durable import write_bytes
+from closegap_core.durable import make_folder, write_bytes
 from closegap_core.errors import StorageError
 
 TrialState = Literal["waiting", "running", "completed", "stopped", "failed"]
@@ -45,7 +45,7 @@ class Trial:
 
     def write(self, folder: Path) -> None:
         """Write `trial.json`. Raises StorageError."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_bytes(folder / "trial.json", json.dumps(asdict(self)).encode())
 
     def read(self, folder: Path) -> Trial:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from closegap_core.durable import append_line, file_digest, write_bytes
+from closegap_core.durable import append_line, file_digest, make_folder, write_bytes
 from closegap_core.encode.encoder import Encoding
 from closegap_core.errors import EncodeError
 
@@ -51,7 +51,7 @@ class EncodingStore:
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """Raises EncodeError when `folder` holds another encoding, with each field that differs."""
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for stray in folder.glob(".*.tmp"):
             stray.unlink(missing_ok=True)
         self._claim(identity)

@@ -13,7 +13,7 @@ from typing import Any, final
 import numpy as np
 
 from closegap_core.config import canonical
-from closegap_core.durable import write_bytes
+from closegap_core.durable import make_folder, write_bytes
 from closegap_core.errors import CheckpointError
 from closegap_core.measure.moments import Columns
 
@@ -28,7 +28,7 @@ class Ledger:
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         """Open or begin one. Raises CheckpointError when it was begun for something else, StorageError."""
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path, mine = folder / IDENTITY, json.loads(canonical(identity))
         if not path.exists():
             write_bytes(path, canonical(identity).encode())

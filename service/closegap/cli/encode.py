@@ -108,6 +108,7 @@ def _encode(model: str, data: Rows, out: Path, config: EncodeConfig, quiet: bool
         rows, _, data_digest = load_rows(data.source, data.array, _roots(data), data.path, likelihood)
         if out.exists() and not out.is_dir():
             raise UsageError(f"OUT {out}: a file is there; give a folder")
+        out.parent.mkdir(parents=True, exist_ok=True)
         ids = np.arange(len(rows), dtype=np.int64)
         identity = {"model": digest, "data_digest": data_digest}
         for step in encode_dataset(encoder, rows, ids, out, config, identity):

@@ -10,7 +10,7 @@ from typing import Any, final
 from closegap.job import Failure
 from closegap.kinds import SweepSpec
 from closegap.space import apply
-from closegap_core.durable import write_bytes
+from closegap_core.durable import make_folder, write_bytes
 from closegap_core.group import Group
 from closegap_workers.channel import Channel
 from closegap_workers.outcome import RequestError, WorkError
@@ -34,6 +34,7 @@ class SweepRunner(Runner):
                 f"resources.workers is {spec.resources.workers}, but a sweep runs on Ray Tune; accepted: 1, "
                 "with `concurrent` for the number of trials at a time"
             )
+        make_folder(trials)
         tasks = []
         for number, point in enumerate(points(spec)):
             folder, config = folder_of(trials, number), apply(spec.train, point)

@@ -23,7 +23,7 @@ __all__ = ["dataset"]
 
 def shown(method: str, dataset: Dataset, folder: Path) -> Path:
     file = folder / "shown.json"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     list(fit(config(method, epochs=2, keep="last"), dataset, folder / "c", shown=file))
     return file
 
@@ -64,7 +64,7 @@ def test_it_says_what_inference_does(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def _made(folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     return folder
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import browser
 from benchmarks.figure import Figure, Mark
 from benchmarks.http import Address, api
-from closegap import spec
 from closegap.job import Capacity
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import EmbeddedStore, connect
+from closegap.specs import spec
+from closegap.store.store import EmbeddedStore, connect
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from benchmarks.figure import Figure, Mark
 from benchmarks.queue import SPEC, percentile
-from closegap import local_token, spec
+from closegap.access import local_token
 from closegap.api.server import listening
 from closegap.job import Capacity
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings, environment
-from closegap.store import EmbeddedStore, connect
+from closegap.specs import spec
+from closegap.store.store import EmbeddedStore, connect
 
 RATE, REQUESTS = 100, 1000
 WATCHERS, EVENTS = 50, 100

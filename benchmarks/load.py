@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.figure import Figure, Mark
 from benchmarks.queue import SPEC
-from closegap import spec
 from closegap.job import Capacity, State
-from closegap.queue import Queue
-from closegap.selector import Selector
+from closegap.queue.queue import Queue
+from closegap.queue.selector import Selector
 from closegap.settings import Settings
-from closegap.store import EmbeddedStore, connect
+from closegap.specs import spec
+from closegap.store.store import EmbeddedStore, connect
 
 BATCH = 1000
 WAITING = Selector(states=frozenset({State.QUEUED}))

@@ -12,7 +12,7 @@ from benchmarks import browser
 from benchmarks.figure import Figure, Mark
 from benchmarks.http import JOBS, Address, api, fill
 from closegap.settings import Settings
-from closegap.store import EmbeddedStore
+from closegap.store.store import EmbeddedStore
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

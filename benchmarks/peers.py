@@ -20,12 +20,12 @@ import redis
 
 from benchmarks.figure import Figure
 from benchmarks.queue import SPEC, percentile
-from closegap import spec
-from closegap.address import Address
 from closegap.job import Capacity
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import EmbeddedStore, connect
+from closegap.specs import spec
+from closegap.store.address import Address
+from closegap.store.store import EmbeddedStore, connect
 
 JOBS = 300
 PACKAGES = {"RQ": "rq", "Dramatiq": "dramatiq"}

@@ -12,11 +12,11 @@ from threading import Thread
 from typing import Any
 
 from benchmarks.figure import Figure, Mark
-from closegap import spec
 from closegap.job import Capacity
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import EmbeddedStore, connect
+from closegap.specs import spec
+from closegap.store.store import EmbeddedStore, connect
 
 JOBS = 200
 SUBMIT_MARK, CLAIM_MARK = Mark("value", "<", 10.0), Mark("value", "<", 100.0)

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from closegap.embedded import EmbeddedStore
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import connect
+from closegap.store.embedded import EmbeddedStore
+from closegap.store.store import connect
 
 os.environ["OMP_NUM_THREADS"] = "1"
 KEPT = {"CLOSEGAP_BROWSER_REQUIRED"}

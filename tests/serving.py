@@ -13,12 +13,12 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
+from closegap.access.tokens import Role
 from closegap.api.app import build
 from closegap.api.context import Context, opened
 from closegap.api.server import Server, listening
 from closegap.api.server import url as server_url
 from closegap.settings import Settings
-from closegap.tokens import Role
 
 TRAIN: dict[str, Any] = {
     "kind": "train",

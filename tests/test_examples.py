@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from closegap import spec
 from closegap.cli import datacheck
-from closegap.kinds import SPECS, CompareSpec, SweepSpec
-from closegap.pipeline import uses
+from closegap.specs import spec
+from closegap.specs.kinds import SPECS, CompareSpec, SweepSpec
+from closegap.specs.pipeline import uses
 from closegap_core.config import DataConfig, EncodeConfig
 from closegap_core.data import load
 from closegap_core.data.draw import fixed

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from closegap import spec
+from closegap.specs import spec
 
 FILES = sorted((Path(__file__).parents[1] / "examples" / "studies").glob("*.yaml"))
 CASES = [

@@ -94,7 +94,7 @@ class Job(Record):
     kind: str
     name: str
     spec: dict[str, Any] = Field(
-        description="The normalised spec; `closegap.spec.load` makes it a Spec again."
+        description="The normalised spec; `closegap.specs.spec.load` makes it a Spec again."
     )
     digest: str = Field(description="sha256 of the normalised spec.")
     state: State

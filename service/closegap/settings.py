@@ -139,7 +139,7 @@ class Settings(BaseSettings):
 
 @final
 class ClientSettings(BaseSettings):
-    """What says which service is asked, and as whom; the rest is in the file of contexts (`closegap.contexts`)."""
+    """What says which service is asked, and as whom; the rest is in a file (`closegap.access.contexts`)."""
 
     model_config = SettingsConfigDict(
         env_prefix="CLOSEGAP_", frozen=True, extra="forbid", populate_by_name=True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onnx import TensorProto, helper
 
-from closegap.artifacts import ArtifactStore
+from closegap.storage.artifacts import ArtifactStore
 from closegap_core import bundle
 
 

@@ -13,12 +13,12 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from closegap.access.tokens import Role
 from closegap.api.app import PUBLIC
 from closegap.api.context import Context
 from closegap.api.identity import Ask
 from closegap.api.login import REDEEM
 from closegap.job import Capacity
-from closegap.tokens import Role
 from tests.api.conftest import TRAIN, As
 from tests.api.sealed import sealed_model
 
@@ -95,7 +95,7 @@ def there(context: Context) -> dict[str, str]:
 
 
 def _specs() -> Any:
-    from closegap import spec
+    from closegap.specs import spec
 
     return spec.parse({**TRAIN, "name": "theirs"})
 

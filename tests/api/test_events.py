@@ -16,8 +16,8 @@ from closegap.api.context import Context, opened
 from closegap.api.limits import Seats
 from closegap.api.problem import Answer
 from closegap.job import Capacity, Lease
+from closegap.queue.shares import Shares
 from closegap.settings import Settings
-from closegap.shares import Shares
 from closegap_core import bundle
 from tests.api.conftest import TRAIN, As
 

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from closegap.artifacts import ArtifactStore
 from closegap.errors import StorageError
+from closegap.storage.artifacts import ArtifactStore
 from closegap_core.data.source import open_source
 from closegap_core.errors import DataError
 from tests.api.conftest import TRAIN, As

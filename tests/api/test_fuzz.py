@@ -22,9 +22,9 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
-from closegap import document, spec
 from closegap.api.context import Context
-from closegap.kinds import SPECS
+from closegap.specs import document, spec
+from closegap.specs.kinds import SPECS
 from tests.api.conftest import TRAIN, As
 from tests.api.sealed import sealed_model
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from closegap import spec
 from closegap.api.context import Context
 from closegap.job import Capacity, Lease
+from closegap.specs import spec
 from closegap_core import bundle
 from tests.api.conftest import TRAIN, As
 from tests.api.sealed import sealed_model

@@ -18,15 +18,15 @@ import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from closegap import spec
+from closegap.access.tokens import Role
 from closegap.api.context import Context, opened
 from closegap.api.measures import OTHERS, Measures
-from closegap.embedded import EmbeddedStore
 from closegap.job import Capacity, Failure, State
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
+from closegap.queue.tallies import CLASSES, Tallies
 from closegap.settings import Settings, environment
-from closegap.tallies import CLASSES, Tallies
-from closegap.tokens import Role
+from closegap.specs import spec
+from closegap.store.embedded import EmbeddedStore
 from tests.api.conftest import TRAIN, As
 from tests.api.test_service import Served
 
@@ -35,9 +35,9 @@ ROOM = Capacity(cpus=8, gpus=0)
 _CLAIMING = """
 import time
 from closegap.job import Capacity
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import connect
+from closegap.store.store import connect
 settings = Settings.load()
 queue = Queue(connect(settings), settings.namespace)
 claim = queue.claim("doomed", Capacity(cpus=8, gpus=0), 0.5)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from closegap import spec
 from closegap.api.context import Context
 from closegap.job import Capacity, State
-from closegap.selector import Selector
+from closegap.queue.selector import Selector
+from closegap.specs import spec
 from tests.api.conftest import TRAIN, As
 
 JSON = {"Accept": "application/json"}

@@ -15,17 +15,17 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from closegap.access.tokens import Role
 from closegap.api.app import PUBLIC
 from closegap.api.context import Context, opened
 from closegap.api.limits import Rate
 from closegap.api.problem import Answer
 from closegap.api.server import Server, listening
 from closegap.api.server import url as server_url
-from closegap.embedded import EmbeddedStore
 from closegap.errors import StoreUnavailable
+from closegap.queue.shares import Shares
 from closegap.settings import Settings
-from closegap.shares import Shares
-from closegap.tokens import Role
+from closegap.store.embedded import EmbeddedStore
 from tests.api.conftest import TRAIN, As
 
 
@@ -94,7 +94,7 @@ def test_a_fault_shows_nothing_of_itself(by: As, context: Context, monkeypatch: 
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("what is hidden")
 
-    monkeypatch.setattr("closegap.queue.Queue.workers", broken)
+    monkeypatch.setattr("closegap.queue.queue.Queue.workers", broken)
     answer = by("viewer").get("/v1/workers")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "hidden" not in answer.text

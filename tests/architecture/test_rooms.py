@@ -24,19 +24,19 @@ TORCH_FREE_CORE = frozenset(
 SERVICE_FOR_WORKERS = frozenset(
     f"closegap.{name}"
     for name in (
-        "artifacts",
         "errors",
         "job",
         "journal",
-        "kinds",
         "loglines",
-        "queue",
-        "references",
-        "registry",
+        "queue.queue",
         "settings",
-        "space",
-        "spec",
-        "store",
+        "specs.kinds",
+        "specs.references",
+        "specs.space",
+        "specs.spec",
+        "storage.artifacts",
+        "storage.registry",
+        "store.store",
         "trace",
     )
 )

@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 from typing import Any, final
 
-from closegap.artifacts import ArtifactStore
 from closegap.errors import ServiceError
-from closegap.queue import Queue
-from closegap.registry import Registry
+from closegap.queue.queue import Queue
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
 from closegap_core.errors import CoreError
 from tests.chaos.history import Artefact, Ended
 from tests.chaos.stack import Stack

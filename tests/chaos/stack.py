@@ -16,12 +16,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from closegap.address import Address
+from closegap.access.local_token import file_of
 from closegap.api.server import listening, url
 from closegap.cli.processes import Child
-from closegap.embedded import EmbeddedStore
-from closegap.local_token import file_of
 from closegap.settings import Settings, environment
+from closegap.store.address import Address
+from closegap.store.embedded import EmbeddedStore
 from closegap_workers.cluster import Cluster
 from tests.chaos.history import Hit
 

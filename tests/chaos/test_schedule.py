@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from closegap import spec
+from closegap.specs import spec
 from tests.chaos.faults import KINDS
 from tests.chaos.schedule import SHARES, plan
 from tests.chaos.workload import wanted

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from closegap.artifacts import ArtifactStore
-from closegap.registry import Registry
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
 from closegap_core import bundle
 from closegap_core.config import ExportConfig, TrainConfig
 from closegap_core.data import load

@@ -16,10 +16,10 @@ import pytest
 from typer.testing import CliRunner
 
 from closegap.cli.app import build
-from closegap.embedded import EmbeddedStore
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import connect
+from closegap.store.embedded import EmbeddedStore
+from closegap.store.store import connect
 
 
 @dataclass(frozen=True)

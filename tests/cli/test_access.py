@@ -133,7 +133,7 @@ def test_a_link_to_the_page_signs_a_browser_in(
 
 
 def test_a_link_needs_a_service(closegap: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("closegap.local_url.read", lambda home: None)
+    monkeypatch.setattr("closegap.access.local_url.read", lambda home: None)
     answer = closegap("page")
     assert answer.code == 102
     assert "closegap up" in answer.err

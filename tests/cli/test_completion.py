@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from closegap.api.context import Context
 from closegap.cli.app import build
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
 from tests.api.sealed import sealed_model
 from tests.serving import brief, context, secret, url

@@ -6,7 +6,7 @@ import pytest
 
 from closegap.cli.connection import open_access
 from closegap.job import Capacity
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 
 from .conftest import Command
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from closegap.address import Address
 from closegap.cli import checks as check
 from closegap.job import Capacity
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import connect
+from closegap.store.address import Address
+from closegap.store.store import connect
 
 from .conftest import Command
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from closegap.address import Address
+from closegap.store.address import Address
 
 from .conftest import Command
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from closegap.job import Capacity, Claim, Failure
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 
 from .conftest import Command
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from closegap.artifacts import ArtifactStore
-from closegap.registry import Registry
 from closegap.settings import Settings
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
 from closegap_core import bundle
 from closegap_core.config import ExportConfig, TrainConfig
 from closegap_core.data import load

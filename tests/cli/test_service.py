@@ -24,6 +24,17 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def worker_of(process: subprocess.Popen[str]) -> psutil.Process:
+    """The worker of a command. In the moment in which its launcher becomes it, it has no command line."""
+    limit = time.monotonic() + 30
+    while True:
+        found = [item for item in family(process) if item.cmdline()[-2:] == ["closegap_workers", "worker"]]
+        if found:
+            return found[0]
+        assert time.monotonic() < limit, family(process)
+        time.sleep(0.05)
+
+
 def assert_gone(processes: list[psutil.Process], place: Path) -> None:
     """None of them is there any more, nor any process that names the folder."""
     limit = time.monotonic() + 30
@@ -159,8 +170,7 @@ def test_a_demo_whose_worker_is_killed_says_so_and_stops_all(start: Start, place
     assert process.stderr is not None
     while "train-standard: queued" not in process.stderr.readline():
         assert process.poll() is None
-    processes = family(process)
-    (worker,) = [item for item in processes if item.cmdline()[-2:] == ["closegap_workers", "worker"]]
+    worker, processes = worker_of(process), family(process)
     worker.kill()
     _, err = process.communicate()
     assert process.returncode == 100

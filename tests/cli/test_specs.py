@@ -10,8 +10,8 @@ import pytest
 
 from closegap.cli.demo import pipeline as pipeline_text
 from closegap.job import Capacity, State
-from closegap.queue import Queue
-from closegap.spec import parse
+from closegap.queue.queue import Queue
+from closegap.specs.spec import parse
 
 from .conftest import TRAIN, Command
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from closegap import Client, Retry
 from closegap.api.context import Context
 from closegap.job import Capacity, Claim, Failure
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from tests.api.sealed import sealed_model
 from tests.serving import TRAIN, app, brief, context, secret, settings, url
 

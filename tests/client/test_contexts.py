@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from closegap import Client, ClientError, contexts
-from closegap.contexts import LOCAL, Chosen, Context, Contexts, chosen
+from closegap import Client, ClientError
+from closegap.access import contexts
+from closegap.access.contexts import LOCAL, Chosen, Context, Contexts, chosen
 from closegap.errors import NotFound, SettingsError
 from closegap.settings import ClientSettings, environment
 

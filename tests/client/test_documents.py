@@ -24,7 +24,7 @@ from closegap.api import (
     workers,
 )
 from closegap.client import documents as read
-from closegap.registry import Alias, Version
+from closegap.storage.registry import Alias, Version
 
 PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (read.Waiting, documents.Waiting),

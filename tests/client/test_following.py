@@ -199,8 +199,8 @@ def test_a_stream_that_only_breaks_ends_with_an_error() -> None:
 
 
 def test_a_revoked_token_ends_its_stream_with_an_error(context: Any, url: str) -> None:
+    from closegap.access.tokens import Role
     from closegap.client.errors import Unauthorized
-    from closegap.tokens import Role
 
     made = context.tokens.create("brief", Role("submitter"))
     with Client(url, made.secret, retry=QUICK) as client:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from closegap import Client, ClientError, SpecProblems
-from closegap import spec as specs
 from closegap.client.errors import Changed, Conflict, Forbidden, InvalidRequest, KeyReused, NotFound
 from closegap.errors import SpecError
+from closegap.specs import spec as specs
 from closegap_core.config import TrainConfig
 
 from .conftest import QUICK, InProcess, Made, Worker, spec

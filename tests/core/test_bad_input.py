@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from closegap import spec
 from closegap.errors import SpecError
+from closegap.specs import spec
 from closegap_core.config import DataConfig, TrainConfig
 from closegap_core.data import load
 from closegap_core.errors import ConfigError, DataError

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
 
-from closegap.artifacts import ArtifactStore
 from closegap.job import Capacity, Claim
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings, environment
-from closegap.store import connect
+from closegap.storage.artifacts import ArtifactStore
+from closegap.store.store import connect
 from closegap_workers.conclusion import Conclusion
 from closegap_workers.execution import Ended, Order
 from closegap_workers.lease import LeaseThread

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
-from closegap import document, spec
 from closegap.api.context import Context
 from closegap.job import State
-from closegap.kinds import SPECS
+from closegap.specs import document, spec
+from closegap.specs.kinds import SPECS
 from tests.api.sealed import sealed_model
 from tests.page import work
 from tests.page.conftest import Open

@@ -7,9 +7,9 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from closegap import spec
 from closegap.api.context import Context
 from closegap.job import Capacity
+from closegap.specs import spec
 from tests.page import work
 from tests.page.conftest import Open
 

@@ -16,13 +16,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from closegap import spec
+from closegap.access.tokens import Role
 from closegap.api.context import Context, opened
 from closegap.api.server import Server, listening
 from closegap.api.server import url as server_url
 from closegap.job import Capacity, Failure, Job, Lease, State
 from closegap.settings import Settings
-from closegap.tokens import Role
+from closegap.specs import spec
 from tests.page.conftest import Window
 from tests.page.hands import Hands
 

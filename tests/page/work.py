@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from closegap import spec
 from closegap.job import Capacity, Claim, Failure, Job
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
+from closegap.specs import spec
 from tests.serving import TRAIN
 
 WORKER, CAPACITY = "node1-4711-9f2c", Capacity(cpus=8, gpus=1)

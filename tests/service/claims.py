@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from closegap.job import Capacity, Claim
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 
 ONE = Capacity(cpus=1)
 

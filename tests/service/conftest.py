@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from closegap import spec
-from closegap.artifacts import ArtifactStore
-from closegap.embedded import EmbeddedStore
 from closegap.settings import Settings
-from closegap.spec import Spec
+from closegap.specs import spec
+from closegap.specs.spec import Spec
+from closegap.storage.artifacts import ArtifactStore
+from closegap.store.embedded import EmbeddedStore
 from closegap_core import bundle
 
 TRAIN: dict[str, Any] = {
@@ -86,11 +86,11 @@ def script(settings: Settings) -> Iterator[Script]:
     started: list[subprocess.Popen[str]] = []
     prelude = """
 import sys, time
-from closegap.artifacts import ArtifactStore
+from closegap.storage.artifacts import ArtifactStore
 from closegap.job import Capacity, Failure
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import connect
+from closegap.store.store import connect
 settings = Settings.load()
 queue = Queue(connect(settings), settings.namespace, settings.backoff_seconds)
 artifacts = ArtifactStore(settings.storage)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from closegap.artifacts import ArtifactStore
 from closegap.errors import NotFound, StorageError, StorageFull
+from closegap.storage.artifacts import ArtifactStore
 from closegap_core import bundle
 from closegap_core.errors import BundleError
 
@@ -83,7 +83,7 @@ def test_kill_9_in_any_window_leaves_all_or_nothing(
 ) -> None:
     lines = f"""
 import os
-from closegap.artifacts import ArtifactStore
+from closegap.storage.artifacts import ArtifactStore
 from closegap_core import bundle
 store = ArtifactStore({artifacts.url!r})
 folder = store.staging("train-1", 1)

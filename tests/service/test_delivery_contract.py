@@ -12,15 +12,15 @@ from collections.abc import Callable
 
 import pytest
 
-from closegap import spec
-from closegap.artifacts import ArtifactStore
-from closegap.embedded import EmbeddedStore
 from closegap.errors import Conflict, LeaseLost, NotFound, Refused, SpecError, StoreUnavailable
 from closegap.job import Capacity, Claim, Failure, Job, State
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.spec import Spec
-from closegap.store import connect
+from closegap.specs import spec
+from closegap.specs.spec import Spec
+from closegap.storage.artifacts import ArtifactStore
+from closegap.store.embedded import EmbeddedStore
+from closegap.store.store import connect
 
 Train = Callable[..., list[Spec]]
 Script = Callable[[str], "subprocess.Popen[str]"]
@@ -252,7 +252,7 @@ def test_a_claim_sent_again_after_its_lease_has_run_out_is_a_new_claim(
 ) -> None:
     queue.submit(train())
     # One token for all: the same claim, sent again.
-    monkeypatch.setattr("closegap.leases.secrets.token_hex", lambda size: "0" * 2 * size)
+    monkeypatch.setattr("closegap.queue.leases.secrets.token_hex", lambda size: "0" * 2 * size)
     assert _claim(queue, 0.01).attempt == _claim(queue, 0.01).attempt == 1
     time.sleep(0.02)
     assert queue.reap()

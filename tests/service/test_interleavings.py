@@ -11,12 +11,12 @@ from typing import Any, final
 import pytest
 import redis
 
-from closegap import spec
 from closegap.errors import Conflict, LeaseLost
 from closegap.job import Capacity, Claim, Failure, State
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import connect
+from closegap.specs import spec
+from closegap.store.store import connect
 
 PROJECTS = ("p", "q", "r")
 WORKERS = {
@@ -237,8 +237,8 @@ class World:
 def test_any_interleaving_keeps_one_owner_the_limits_and_every_job(
     seed: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("closegap.roster.PREEMPTION_SECONDS", 0.001)
-    monkeypatch.setattr("closegap.scripts.AGEING_SECONDS", AGEING)
+    monkeypatch.setattr("closegap.queue.roster.PREEMPTION_SECONDS", 0.001)
+    monkeypatch.setattr("closegap.queue.scripts.AGEING_SECONDS", AGEING)
     client = connect(settings)
     world = World(Queue(client, settings.namespace, 0.005), client, settings.namespace, seed)
     steps = (world.submit, world.claim, world.claim, world.own, world.own, world.own, world.ask, world.manage)

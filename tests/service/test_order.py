@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from closegap import spec
 from closegap.errors import Changed, Conflict, NotFound, Refused, SpecError
 from closegap.job import Capacity, Failure, State
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.spec import Spec
-from closegap.store import connect
+from closegap.specs import spec
+from closegap.specs.spec import Spec
+from closegap.store.store import connect
 from tests.service.claims import ONE, claimed, run
 
 Train = Callable[..., list[Spec]]
@@ -25,7 +25,9 @@ Train = Callable[..., list[Spec]]
 def test_a_minute_of_waiting_is_worth_a_point_of_priority(
     train: Train, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("closegap.scripts.AGEING_SECONDS", 0.05)  # a minute takes a twentieth of a second
+    monkeypatch.setattr(
+        "closegap.queue.scripts.AGEING_SECONDS", 0.05
+    )  # a minute takes a twentieth of a second
     client = connect(settings)
     queue = Queue(client, settings.namespace)
     queue.submit(train(name="low", priority=50))
@@ -40,7 +42,7 @@ def test_a_minute_of_waiting_is_worth_a_point_of_priority(
 def test_a_low_job_is_not_starved_by_higher_ones_that_keep_coming(
     train: Train, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("closegap.scripts.AGEING_SECONDS", 0.002)  # 100 points: a fifth of a second
+    monkeypatch.setattr("closegap.queue.scripts.AGEING_SECONDS", 0.002)  # 100 points: a fifth of a second
     client = connect(settings)
     queue = Queue(client, settings.namespace)
     queue.submit(train(name="low", priority=0))

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from closegap import spec
 from closegap.errors import Conflict, NotFound
 from closegap.job import Capacity, Failure, State
-from closegap.queue import Queue
-from closegap.spec import Spec
+from closegap.queue.queue import Queue
+from closegap.specs import spec
+from closegap.specs.spec import Spec
 from tests.service.claims import ONE, claimed, run
 
 Train = Callable[..., list[Spec]]
@@ -107,7 +107,7 @@ def test_an_attempt_that_dies_while_it_is_paused_is_not_run_again(queue: Queue, 
 @pytest.fixture
 def beat(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Heartbeats of workers, each of which decides on preemption."""
-    monkeypatch.setattr("closegap.roster.PREEMPTION_SECONDS", 0.001)
+    monkeypatch.setattr("closegap.queue.roster.PREEMPTION_SECONDS", 0.001)
 
     def beats(*workers: str, capacity: Capacity = ONE) -> None:
         for worker in workers:

@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from closegap import events, spec
 from closegap.errors import Conflict, NotFound, SpecError
 from closegap.job import TRANSITIONS, Capacity, Claim, Failure, State
-from closegap.queue import Queue
-from closegap.selector import Selector
+from closegap.queue import events
+from closegap.queue.queue import Queue
+from closegap.queue.selector import Selector
 from closegap.settings import Settings
-from closegap.spec import Spec
-from closegap.store import connect
+from closegap.specs import spec
+from closegap.specs.spec import Spec
+from closegap.store.store import connect
 
 Train = Callable[..., list[Spec]]
 ONE = Capacity(cpus=1)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from closegap.artifacts import ArtifactStore
 from closegap.errors import Conflict, NotFound, StorageError
-from closegap.registry import Registry
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
 
 Sealed = Callable[..., str]
 

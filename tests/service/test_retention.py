@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from closegap import retention, spec
-from closegap.artifacts import ArtifactStore
 from closegap.errors import NotFound, StorageError
 from closegap.job import Job, State
-from closegap.queue import Queue
-from closegap.registry import Registry
-from closegap.selector import Selector
-from closegap.spec import Spec
+from closegap.queue.queue import Queue
+from closegap.queue.selector import Selector
+from closegap.specs import spec
+from closegap.specs.spec import Spec
+from closegap.storage import retention
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
 from tests.service.claims import ONE, run
 
 Train = Callable[..., list[Spec]]
@@ -233,6 +234,6 @@ def test_workers_that_were_not_heard_of_for_a_day_are_forgotten(
 ) -> None:
     queue.heartbeat("w", ONE)
     assert retention.collect(queue, artifacts, late()).workers == ()
-    monkeypatch.setattr("closegap.retention.REMEMBERED", timedelta(0))
+    monkeypatch.setattr("closegap.storage.retention.REMEMBERED", timedelta(0))
     assert retention.collect(queue, artifacts, late()).workers == ("w",)
     assert queue.workers() == []

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from closegap import spec
 from closegap.errors import SpecError
-from closegap.kinds import TrainSpec
+from closegap.specs import spec
+from closegap.specs.kinds import TrainSpec
 
 FILE = """
 title: A small thing at two scales

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from closegap import document, scales, spec
 from closegap.errors import SpecError
-from closegap.kinds import SPECS
+from closegap.specs import document, scales, spec
+from closegap.specs.kinds import SPECS
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted([*ROOT.glob("examples/**/*.yaml"), *ROOT.glob("service/closegap/examples/*.yaml")])
+FILES = sorted([*ROOT.glob("examples/**/*.yaml"), *ROOT.glob("service/closegap/specs/examples/*.yaml")])
 VALIDATORS = {kind: Draft202012Validator(spec.schema(kind)) for kind in SPECS}
 Place = tuple[str | int, ...]
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from closegap import spec
 from closegap.errors import NotFound
 from closegap.job import Capacity, Job, State
-from closegap.queue import Queue
-from closegap.selector import ALL, Selector
-from closegap.spec import Spec
+from closegap.queue.queue import Queue
+from closegap.queue.selector import ALL, Selector
+from closegap.specs import spec
+from closegap.specs.spec import Spec
 
 Train = Callable[..., list[Spec]]
 

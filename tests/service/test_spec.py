@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from closegap import spec
 from closegap.errors import NotFound, Problem, SpecError
-from closegap.kinds import EvaluateSpec, SweepSpec, TrainSpec
-from closegap.references import OUTPUTS
-from closegap.space import apply
+from closegap.specs import spec
+from closegap.specs.kinds import EvaluateSpec, SweepSpec, TrainSpec
+from closegap.specs.references import OUTPUTS
+from closegap.specs.space import apply
 from closegap_core.config import TrainConfig
 
 TRAIN: dict[str, Any] = {

@@ -21,12 +21,12 @@ import psutil
 import pytest
 from redis.exceptions import BusyLoadingError, NoPermissionError, ReadOnlyError, ResponseError
 
-from closegap import embedded
-from closegap.address import LONGEST_SOCKET, Address
-from closegap.embedded import EmbeddedStore
 from closegap.errors import SettingsError, StoreUnavailable
 from closegap.settings import Settings
-from closegap.store import connect, doubts, refuse_old, speaking
+from closegap.store import embedded
+from closegap.store.address import LONGEST_SOCKET, Address
+from closegap.store.embedded import EmbeddedStore
+from closegap.store.store import connect, doubts, refuse_old, speaking
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_starts_at_the_same_time_make_one_server(tmp_path: Path) -> None:
     lines = f"""
 import sys
 from pathlib import Path
-from closegap.embedded import EmbeddedStore
+from closegap.store.embedded import EmbeddedStore
 with EmbeddedStore(Path({str(tmp_path)!r})) as store:
     print(store.owned, flush=True)
     sys.stdin.read()
@@ -126,7 +126,7 @@ def test_kill_9_of_the_parent_leaves_no_orphan(tmp_path: Path) -> None:
     lines = f"""
 import time
 from pathlib import Path
-from closegap.embedded import EmbeddedStore
+from closegap.store.embedded import EmbeddedStore
 store = EmbeddedStore(Path({str(tmp_path)!r}))
 store.start()
 print(store.pid, flush=True)
@@ -307,8 +307,8 @@ def test_a_store_that_may_evict_is_warned_of(
 
 
 def test_a_full_store_does_not_take_a_submission(own_store: EmbeddedStore) -> None:
-    from closegap import spec
-    from closegap.queue import Queue
+    from closegap.queue.queue import Queue
+    from closegap.specs import spec
 
     client = connect(Settings.load(home=own_store.home))
     queue = Queue(client)

@@ -12,10 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from closegap import spec
 from closegap.job import Job, State
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
+from closegap.specs import spec
 from closegap_workers.cluster import Cluster, Keeper
 from tests.workers.working import Working, alive, until
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from closegap import spec
-from closegap.artifacts import ArtifactStore
 from closegap.job import Job, State
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
+from closegap.specs import spec
+from closegap.storage.artifacts import ArtifactStore
 from tests.workers.working import Working, alive, fitted, goes_on_when_asked_to_stop, training, until
 
 Start = Callable[..., Working]

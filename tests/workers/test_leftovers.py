@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from closegap.job import Capacity, Job
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import connect
+from closegap.store.store import connect
 from closegap_workers.board import Board
 from closegap_workers.channel import Stream
 from closegap_workers.cluster import Cluster

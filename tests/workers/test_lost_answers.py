@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from closegap import spec
-from closegap.address import Address
-from closegap.artifacts import ArtifactStore
 from closegap.errors import Conflict, StoreUnavailable
 from closegap.job import Capacity, Claim, State
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings, environment
-from closegap.store import connect
+from closegap.specs import spec
+from closegap.storage.artifacts import ArtifactStore
+from closegap.store.address import Address
+from closegap.store.store import connect
 from closegap_workers.conclusion import Conclusion
 from closegap_workers.execution import Ended
 from closegap_workers.lease import LeaseThread

@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from closegap import spec
-from closegap.kinds import SweepSpec
 from closegap.settings import environment
+from closegap.specs import spec
+from closegap.specs.kinds import SweepSpec
 from closegap_core.errors import DataError, NumericalError
 from closegap_workers.cluster import ClusterError, Keeper, token_file
 from closegap_workers.logs import LINE, RATE, Tail

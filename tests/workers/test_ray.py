@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
-from closegap import spec
-from closegap.artifacts import ArtifactStore
 from closegap.job import Job, State
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings, environment
+from closegap.specs import spec
+from closegap.storage.artifacts import ArtifactStore
 from closegap_workers.cluster import Cluster
 from closegap_workers.outcome import RequestError
 from closegap_workers.ray_cluster import check

@@ -15,13 +15,13 @@ import pytest
 from tensorboardX.crc32c import _crc32c
 from tensorboardX.proto.event_pb2 import Event as Recorded
 
-from closegap import spec
-from closegap.artifacts import ArtifactStore
 from closegap.job import Job, State
-from closegap.kinds import TrainSpec
-from closegap.queue import Queue
-from closegap.registry import Registry
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
+from closegap.specs import spec
+from closegap.specs.kinds import TrainSpec
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
 from closegap_core.config import TrainConfig
 from closegap_core.data import load
 from closegap_core.fit import EpochMetrics, fit

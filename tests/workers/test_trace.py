@@ -19,15 +19,15 @@ import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from closegap import spec
+from closegap.access.tokens import Role
 from closegap.api.context import opened
-from closegap.artifacts import ArtifactStore
 from closegap.cli.connection import traced
 from closegap.errors import SettingsError
 from closegap.job import Job, State
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.tokens import Role
+from closegap.specs import spec
+from closegap.storage.artifacts import ArtifactStore
 from closegap.trace import Silent, Span, begun, tracer
 from tests.api.sealed import sealed_model
 from tests.api.test_service import Served

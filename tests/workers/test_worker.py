@@ -10,14 +10,14 @@ from typing import Any
 
 import psutil
 
-from closegap import spec
-from closegap.artifacts import ArtifactStore
-from closegap.embedded import EmbeddedStore
 from closegap.job import Capacity, Job, State
-from closegap.queue import Queue
-from closegap.registry import Registry
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import connect
+from closegap.specs import spec
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
+from closegap.store.embedded import EmbeddedStore
+from closegap.store.store import connect
 from tests.workers.working import (
     TRAIN,
     Working,

@@ -60,8 +60,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
         return attempt(json.load(sys.stdin))
     if arguments.command == "run":
-        from closegap import journal, spec
+        from closegap import journal
         from closegap.settings import Settings
+        from closegap.specs import spec
         from closegap_workers.local import Local
 
         settings = Settings.load()

@@ -14,12 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from closegap import spec as specs
-from closegap.artifacts import ArtifactStore
 from closegap.journal import Redaction
-from closegap.kinds import Spec
-from closegap.registry import Registry
 from closegap.settings import Settings
+from closegap.specs import spec as specs
+from closegap.specs.kinds import Spec
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
 from closegap.trace import Span
 from closegap_core import bundle
 from closegap_workers.channel import Event, Stream

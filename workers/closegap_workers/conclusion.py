@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
-from closegap.artifacts import ArtifactStore
 from closegap.errors import Conflict, NotFound, StorageError
 from closegap.job import Claim, Failure, Lease, State, Wish
-from closegap.queue import Queue
-from closegap.registry import Registry
+from closegap.queue.queue import Queue
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
 from closegap_workers.channel import Event
 from closegap_workers.execution import Ended
 from closegap_workers.outcome import failure_of

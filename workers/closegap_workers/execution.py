@@ -18,8 +18,8 @@ from typing import IO, Any, NamedTuple, final
 from closegap.errors import StoreUnavailable
 from closegap.job import Failure
 from closegap.journal import Redaction
-from closegap.references import DEFAULT_PROJECT
 from closegap.settings import environment
+from closegap.specs.references import DEFAULT_PROJECT
 from closegap_workers.channel import Event
 from closegap_workers.logs import Log, Raw, Tail
 from closegap_workers.outcome import failure_of

@@ -13,7 +13,7 @@ from typing import TypeVar, final
 
 from closegap.errors import Conflict, LeaseLost, NotFound, StoreUnavailable
 from closegap.job import Lease
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap_workers.channel import Event
 
 PERIOD = 0.2

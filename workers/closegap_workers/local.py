@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from graphlib import TopologicalSorter
 from typing import Any, final
 
-from closegap import spec as specs
-from closegap.artifacts import ArtifactStore
 from closegap.errors import Problem, ServiceError, SpecError
 from closegap.job import Failure
-from closegap.kinds import Spec, SweepSpec
-from closegap.references import find
-from closegap.registry import Registry
 from closegap.settings import Settings
+from closegap.specs import spec as specs
+from closegap.specs.kinds import Spec, SweepSpec
+from closegap.specs.references import find
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
 from closegap_workers.channel import Event, Stream
 from closegap_workers.cluster import Keeper
 from closegap_workers.execution import Execution, Order

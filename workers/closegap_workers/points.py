@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from closegap.kinds import SweepSpec
-from closegap.space import Dimension
+from closegap.specs.kinds import SweepSpec
+from closegap.specs.space import Dimension
 
 Point = dict[str, Any]
 """Values by dotted path."""

@@ -19,7 +19,7 @@ from typing import Any, final
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from closegap.kinds import SweepSpec
+from closegap.specs.kinds import SweepSpec
 from closegap_core.durable import make_folder
 from closegap_core.group import SINGLE
 from closegap_workers.board import Board

@@ -14,12 +14,12 @@ from typing import final
 
 from structlog.contextvars import bound_contextvars
 
-from closegap.artifacts import ArtifactStore
 from closegap.errors import LeaseLost, NotFound, ServiceError, StoreUnavailable
 from closegap.job import Capacity, Claim, Event
-from closegap.queue import Queue
+from closegap.queue.queue import Queue
 from closegap.settings import Settings
-from closegap.store import awaited
+from closegap.storage.artifacts import ArtifactStore
+from closegap.store.store import awaited
 from closegap.trace import Span, tracer
 from closegap_workers.cluster import Cluster, Keeper
 from closegap_workers.conclusion import Conclusion

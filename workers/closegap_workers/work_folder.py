@@ -14,8 +14,8 @@ import shutil
 from pathlib import Path
 from typing import ClassVar, final
 
-from closegap.artifacts import HELD
 from closegap.errors import ServiceError
+from closegap.storage.artifacts import HELD
 from closegap_core.durable import flush_folder
 from closegap_core.errors import FailureClass
 

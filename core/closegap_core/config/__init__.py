@@ -1,6 +1,6 @@
 """The one place where a field of a model, an inference method, data, training or evaluation is defined.
 
-Imports no torch: job specs (`closegap.spec`) are composed of these classes, and core is built from them.
+Imports no torch: job specs (`closegap.specs.spec`) are composed of these classes, and core is built from them.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from closegap import journal
 from closegap.api.server import ready
 from closegap.errors import ServiceError
 from closegap.settings import Settings
-from closegap.store import awaited
+from closegap.store.store import awaited
 
 COLLECTED_AFTER = 50_000
 """New objects after which garbage is looked for: a long answer is made of many that all are still in use."""

@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal, final
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from closegap import spec
+from closegap.access.tokens import Role
 from closegap.api.context import Ctx
 from closegap.api.documents import Cursor, Limit, answers
 from closegap.api.identity import GlobalAdmin, Viewer
 from closegap.api.limits import SPEC_BYTES
 from closegap.api.problem import Answer
-from closegap.audit import Entry
-from closegap.kinds import SPECS
-from closegap.tokens import Role
+from closegap.queue.audit import Entry
+from closegap.specs import spec
+from closegap.specs.kinds import SPECS
 
 router = APIRouter(tags=["about"])
 Kind = Literal["train", "sweep", "evaluate", "export", "encode", "compare"]

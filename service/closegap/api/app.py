@@ -39,9 +39,9 @@ from closegap.api import (
 from closegap.api.context import Context
 from closegap.api.documents import PROBLEMS
 from closegap.api.exchange import Exchange
-from closegap.kinds import Spec
-from closegap.pipeline import LARGEST
-from closegap.scales import ScaledFile
+from closegap.specs.kinds import Spec
+from closegap.specs.pipeline import LARGEST
+from closegap.specs.scales import ScaledFile
 from closegap_core.config.base import Shorthand
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json", login.REDEEM}) | page.PATHS

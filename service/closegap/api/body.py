@@ -10,13 +10,13 @@ from typing import Any
 
 from fastapi import Request
 
-from closegap import document, references, spec
 from closegap.api.problem import Answer
 from closegap.errors import Problem, SpecError
-from closegap.kinds import Spec
-from closegap.problems import problem
-from closegap.references import Path
-from closegap.registry import Registry
+from closegap.specs import document, references, spec
+from closegap.specs.kinds import Spec
+from closegap.specs.problems import problem
+from closegap.specs.references import Path
+from closegap.storage.registry import Registry
 
 JSON_TYPES = ("application/json",)
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")

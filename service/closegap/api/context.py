@@ -8,21 +8,21 @@ import redis.asyncio
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
+from closegap.access.session import Sessions
+from closegap.access.tokens import Tokens
 from closegap.api.feed import Feed
 from closegap.api.limits import Places, Rate, Seats
 from closegap.api.measures import Measures
 from closegap.api.sessions import Encoders
-from closegap.artifacts import ArtifactStore
-from closegap.audit import Audit
-from closegap.census import Census
-from closegap.queue import Queue
-from closegap.registry import Registry
-from closegap.session import Sessions
+from closegap.queue.audit import Audit
+from closegap.queue.census import Census
+from closegap.queue.queue import Queue
+from closegap.queue.shares import Shares
+from closegap.queue.tallies import Tallies
 from closegap.settings import Settings
-from closegap.shares import Shares
-from closegap.store import connect, listener
-from closegap.tallies import Tallies
-from closegap.tokens import Tokens
+from closegap.storage.artifacts import ArtifactStore
+from closegap.storage.registry import Registry
+from closegap.store.store import connect, listener
 from closegap.trace import Tracer, tracer
 
 PATIENCE = 1.0

@@ -9,10 +9,10 @@ from typing import Annotated, Any, final
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from closegap import references
 from closegap.api.problem import MEDIA_TYPE, ProblemDocument
 from closegap.job import Job, State
-from closegap.resources import RetryBudgets
+from closegap.specs import references
+from closegap.specs.resources import RetryBudgets
 
 JobName = Annotated[
     str,

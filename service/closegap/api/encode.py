@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from closegap import references
 from closegap.api import body
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import InProject, answers
@@ -17,7 +16,8 @@ from closegap.api.identity import Viewer
 from closegap.api.limits import ROWS_BYTES, too_large
 from closegap.api.models import resolved
 from closegap.api.problem import Answer
-from closegap.registry import Version
+from closegap.specs import references
+from closegap.storage.registry import Version
 from closegap_core.bundle import Bundle
 
 LARGEST_ITERATIONS = 1000

@@ -24,7 +24,7 @@ from closegap.api.limits import Seat
 from closegap.errors import StoreUnavailable
 from closegap.job import Event, Job
 from closegap.loglines import Filter, Level, text_of
-from closegap.shares import SEAT_SECONDS
+from closegap.queue.shares import SEAT_SECONDS
 
 Class = Literal["state", "progress", "metric", "log", "end"]
 _CLASSES: dict[str, Class] = {

@@ -15,8 +15,8 @@ from typing import Any, final
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from closegap import events
 from closegap.job import Event
+from closegap.queue import events
 
 PAGE = 500
 BUFFER = 1000

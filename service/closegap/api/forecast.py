@@ -7,12 +7,13 @@ from typing import Any, final
 
 from pydantic import BaseModel, Field
 
-from closegap import estimate, fleet, pipeline, spec, waiting
-from closegap.census import Census
 from closegap.errors import Refused
 from closegap.job import Project, State, Worker
-from closegap.kinds import Spec
-from closegap.queue import Queue
+from closegap.queue import estimate, fleet, waiting
+from closegap.queue.census import Census
+from closegap.queue.queue import Queue
+from closegap.specs import pipeline, spec
+from closegap.specs.kinds import Spec
 
 
 @final

@@ -11,7 +11,7 @@ from closegap.api.context import Ctx
 from closegap.api.documents import answers
 from closegap.api.identity import Scraper
 from closegap.api.measures import MEDIA_TYPE
-from closegap.store import speaking
+from closegap.store.store import speaking
 
 router = APIRouter(tags=["health"])
 

@@ -15,11 +15,11 @@ from typing import Annotated, final
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from closegap import references
+from closegap.access.tokens import Role, Token
 from closegap.api.context import Context, Ctx
 from closegap.api.problem import Answer
 from closegap.errors import NotFound, StoreUnavailable
-from closegap.tokens import Role, Token
+from closegap.specs import references
 
 _BEARER = HTTPBearer(
     auto_error=False, description="`Authorization: Bearer cg_…`; `closegap token create` makes one."

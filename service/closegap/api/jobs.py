@@ -27,8 +27,8 @@ from closegap.api.problem import Answer
 from closegap.api.reasons import positions, with_reasons
 from closegap.api.selection import Selection, labels_of, selector
 from closegap.job import Job, State
-from closegap.kinds import Priority
-from closegap.labels import checked
+from closegap.specs.kinds import Priority
+from closegap.specs.labels import checked
 
 router = APIRouter(tags=["jobs"])
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, final
 
 from closegap.api.problem import Answer
 from closegap.errors import StoreUnavailable
-from closegap.shares import Shares
+from closegap.queue.shares import Shares
 
 SPEC_BYTES = 2 << 20
 """Of a request that carries specs or nothing much."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from closegap.api.context import Ctx
 from closegap.api.documents import answers
 from closegap.api.identity import Viewer
-from closegap.census import Line
+from closegap.queue.census import Line
 
 router = APIRouter(tags=["workers"])
 

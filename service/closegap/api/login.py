@@ -11,11 +11,11 @@ from typing import Annotated, final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from closegap.access.session import CODE_KEPT, KEPT
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import answers
 from closegap.api.identity import COOKIE, Viewer, loopback, refuse_foreign
 from closegap.api.problem import Answer
-from closegap.session import CODE_KEPT, KEPT
 
 REDEEM = "/v1/session:redeem"
 router = APIRouter(tags=["session"])

@@ -22,12 +22,12 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from closegap import tallies
 from closegap.errors import StoreUnavailable
 from closegap.job import State, Worker
-from closegap.kinds import SPECS
-from closegap.queue import Queue
-from closegap.tallies import BUCKETS, Counts, Tallies
+from closegap.queue import tallies
+from closegap.queue.queue import Queue
+from closegap.queue.tallies import BUCKETS, Counts, Tallies
+from closegap.specs.kinds import SPECS
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 OTHERS = "(others)"

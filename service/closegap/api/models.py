@@ -16,8 +16,8 @@ from closegap.api.files import EXAMPLE_FILE, Artifact, FileName, artifact, sent
 from closegap.api.identity import Caller, Submitter, Viewer
 from closegap.api.sessions import FILE, verified
 from closegap.api.span import BYTES, Part
-from closegap.references import NAME
-from closegap.registry import Alias, Registry, Version
+from closegap.specs.references import NAME
+from closegap.storage.registry import Alias, Registry, Version
 from closegap_core.bundle import Bundle
 from closegap_core.errors import BundleError
 

@@ -28,7 +28,7 @@ from closegap.errors import (
     StoreUnavailable,
     TokenError,
 )
-from closegap.problems import pointer
+from closegap.specs.problems import pointer
 from closegap_core.errors import BundleError, ConfigError, CoreError, DataError, EncodeError
 
 MEDIA_TYPE = "application/problem+json"

@@ -9,12 +9,12 @@ from typing import Annotated, final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from closegap import references
 from closegap.api.identity import Caller
 from closegap.api.problem import Answer
 from closegap.job import State
-from closegap.kinds import SPECS
-from closegap.selector import Selector
+from closegap.queue.selector import Selector
+from closegap.specs import references
+from closegap.specs.kinds import SPECS
 
 _LABEL_FILTER = re.compile(r"([^=]{1,100})=(.{0,200})", re.DOTALL)
 

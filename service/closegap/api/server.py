@@ -7,7 +7,7 @@ from typing import final
 
 import uvicorn
 
-from closegap import local_token
+from closegap.access import local_token
 from closegap.api.app import build
 from closegap.api.context import Context, opened
 from closegap.errors import SettingsError

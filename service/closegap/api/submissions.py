@@ -10,14 +10,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from closegap import spec
 from closegap.api import body, forecast
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import EXAMPLE_JOBS, EXAMPLE_SPEC, InProject, Jobs, answers
 from closegap.api.forecast import Plan
 from closegap.api.identity import Caller, Submitter, Viewer
 from closegap.api.reasons import with_reasons
-from closegap.kinds import Spec
+from closegap.specs import spec
+from closegap.specs.kinds import Spec
 
 LONGEST_WAIT = 60.0
 """Seconds that `Prefer: wait` may hold an answer."""

@@ -8,13 +8,13 @@ from typing import Annotated, final
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from closegap.access.tokens import LONGEST_NAME, Role, Token
 from closegap.api.context import Ctx
 from closegap.api.documents import answers
 from closegap.api.identity import Admin, Caller
 from closegap.api.problem import Answer
 from closegap.errors import NotFound
-from closegap.references import PROJECT
-from closegap.tokens import LONGEST_NAME, Role, Token
+from closegap.specs.references import PROJECT
 
 TokenId = Annotated[str, Path(alias="token", pattern="^[0-9a-f]{12}$", examples=["5c1e0a7b93d2"])]
 router = APIRouter(tags=["tokens"])

@@ -31,12 +31,13 @@ def api(
 
     Every request needs a token; the home folder gets an admin's, readable by its owner only.
     """
-    from closegap import journal, local_url
+    from closegap import journal
+    from closegap.access import local_url
+    from closegap.access.local_token import file_of
     from closegap.api.identity import loopback
     from closegap.api.server import listening, ready, url
     from closegap.cli.page import local as page_link
     from closegap.cli.processes import interruptible
-    from closegap.local_token import file_of
     from closegap.settings import Settings
 
     refuse_context("api")

@@ -116,7 +116,7 @@ def disk(settings: Settings) -> Check:
 
 def storage(settings: Settings) -> Check:
     """The storage root: a scheme that is known, and a file can be written, renamed and removed."""
-    from closegap.artifacts import ArtifactStore
+    from closegap.storage.artifacts import ArtifactStore
 
     try:
         ArtifactStore(settings.storage)
@@ -143,7 +143,7 @@ def store(settings: Settings) -> Check:
     """The store: reachable, new enough, and set to keep what it acknowledged."""
     from redis.exceptions import RedisError
 
-    from closegap.store import connect
+    from closegap.store.store import connect
 
     try:
         client = connect(settings)

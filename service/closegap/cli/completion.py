@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from closegap.contexts import Chosen, Context
-    from closegap.queue import Queue
+    from closegap.access.contexts import Chosen, Context
+    from closegap.queue.queue import Queue
 
 SECONDS = 0.5
 """For an answer."""
@@ -53,7 +53,7 @@ def _silent(find: Callable[[typer.Context], Iterable[tuple[str, str]]]) -> Compl
 @_silent
 def contexts(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Names of contexts."""
-    from closegap import contexts
+    from closegap.access import contexts
     from closegap.settings import ClientSettings
 
     kept = contexts.read(ClientSettings.load().contexts_file).contexts
@@ -80,7 +80,7 @@ def models(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     found = _chosen(ctx)
     if found is None:
         from closegap.cli.connection import open_artifacts
-        from closegap.registry import Registry
+        from closegap.storage.registry import Registry
 
         registry = Registry(open_artifacts())
         known = [(name, [alias.alias for alias in registry.aliases(name)]) for name in registry.names()]
@@ -110,7 +110,7 @@ def workers(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 
 def _chosen(ctx: typer.Context) -> Chosen | None:
     """By `--context` as far as it was typed, else as always."""
-    from closegap import contexts
+    from closegap.access import contexts
     from closegap.settings import ClientSettings
 
     return contexts.chosen(ClientSettings.load(), ctx.find_root().params.get("context"))
@@ -118,9 +118,9 @@ def _chosen(ctx: typer.Context) -> Chosen | None:
 
 def _queue() -> Queue:
     """Of this machine's store, which must answer at once."""
-    from closegap.queue import Queue
+    from closegap.queue.queue import Queue
     from closegap.settings import Settings
-    from closegap.store import connect
+    from closegap.store.store import connect
 
     settings = Settings.load()
     return Queue(connect(settings, SECONDS), settings.namespace)

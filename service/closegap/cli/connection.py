@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from closegap.artifacts import ArtifactStore
-    from closegap.audit import Audit
+    from closegap.access.contexts import Chosen
+    from closegap.access.tokens import Tokens
     from closegap.cli.service import Service
-    from closegap.contexts import Chosen
-    from closegap.queue import Queue
+    from closegap.queue.audit import Audit
+    from closegap.queue.queue import Queue
     from closegap.settings import Settings
-    from closegap.tokens import Tokens
+    from closegap.storage.artifacts import ArtifactStore
 
 _ASKED: ContextVar[str | None] = ContextVar("context", default=None)
 """What `--context` says in this invocation."""
@@ -45,7 +45,7 @@ def ask(context: str | None) -> None:
 
 def chosen() -> Chosen | None:
     """The service that is meant; None: this machine's store. Raises NotFound, SettingsError."""
-    from closegap import contexts
+    from closegap.access import contexts
     from closegap.settings import ClientSettings
 
     return contexts.chosen(ClientSettings.load(), _ASKED.get())
@@ -91,9 +91,9 @@ def _only_here(command: str, where: str, instead: str) -> str:
 
 def open_queue(settings: Settings | None = None) -> Queue:
     """The queue of the store that the settings name. Raises StoreUnavailable, SettingsError."""
-    from closegap.queue import Queue
+    from closegap.queue.queue import Queue
     from closegap.settings import Settings
-    from closegap.store import connect
+    from closegap.store.store import connect
 
     chosen = settings or Settings.load()
     return Queue(connect(chosen), chosen.namespace, chosen.backoff_seconds)
@@ -108,10 +108,10 @@ class Access(NamedTuple):
 
 def open_access(settings: Settings | None = None) -> Access:
     """Tokens and audit stream of the store that the settings name. Raises StoreUnavailable, SettingsError."""
-    from closegap.audit import Audit
+    from closegap.access.tokens import Tokens
+    from closegap.queue.audit import Audit
     from closegap.settings import Settings
-    from closegap.store import connect
-    from closegap.tokens import Tokens
+    from closegap.store.store import connect
 
     chosen = settings or Settings.load()
     client = connect(chosen)
@@ -120,8 +120,8 @@ def open_access(settings: Settings | None = None) -> Access:
 
 def open_artifacts(settings: Settings | None = None) -> ArtifactStore:
     """The artifact store of the settings. Raises StorageError, SettingsError."""
-    from closegap.artifacts import ArtifactStore
     from closegap.settings import Settings
+    from closegap.storage.artifacts import ArtifactStore
 
     return ArtifactStore((settings or Settings.load()).storage)
 

@@ -15,7 +15,7 @@ from closegap.cli.connection import chosen
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from closegap.contexts import Context, Contexts
+    from closegap.access.contexts import Context, Contexts
 
 Name = Annotated[
     str,
@@ -67,7 +67,7 @@ def use(
     as_json: AsJson = False,
 ) -> None:
     """Let the commands ask this service from now on."""
-    from closegap import contexts
+    from closegap.access import contexts
 
     file, known = _kept()
     after = known.using(name)
@@ -80,7 +80,7 @@ def use(
 
 def remove(name: Name, as_json: AsJson = False) -> None:
     """Forget a context, address and token. It does not end the token: revoke it."""
-    from closegap import contexts
+    from closegap.access import contexts
 
     file, known = _kept()
     after = known.without(name)
@@ -102,7 +102,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _kept() -> tuple[Path, Contexts]:
-    from closegap import contexts
+    from closegap.access import contexts
     from closegap.settings import ClientSettings
 
     file = ClientSettings.load().contexts_file

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from closegap.errors import Problem
-from closegap.problems import problem
 from closegap.settings import Settings
+from closegap.specs.problems import problem
 from closegap_core.data import load, load_rows
 from closegap_core.errors import DataError
 
 if TYPE_CHECKING:
-    from closegap.references import Path
-    from closegap.spec import Spec
+    from closegap.specs.references import Path
+    from closegap.specs.spec import Spec
     from closegap_core.config import TrainConfig
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from closegap.cli.service import Service
     from closegap.job import Job
     from closegap.settings import Settings
-    from closegap.spec import Spec
+    from closegap.specs.spec import Spec
 
 SMALL = {
     "train": ("data.split={train: 400, valid: 100, test: 100}", "training.epochs=2"),

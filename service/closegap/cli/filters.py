@@ -10,7 +10,7 @@ from closegap.cli import completion
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from closegap.selector import Selector
+    from closegap.queue.selector import Selector
 
 STATES = ("blocked", "queued", "claimed", "running", "paused", "succeeded", "failed", "cancelled")
 KINDS = ("train", "sweep", "evaluate", "export", "encode", "compare")
@@ -44,7 +44,7 @@ def selector(
 ) -> Selector:
     """The jobs for which each option that was given holds. Raises UsageError."""
     from closegap.job import State
-    from closegap.selector import Selector
+    from closegap.queue.selector import Selector
 
     for option, given, accepted in (("--state", states, STATES), ("--kind", kinds, KINDS)):
         for word in given or ():

@@ -13,7 +13,7 @@ from closegap.cli.connection import actor, open_access, open_artifacts, open_que
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from closegap.retention import Garbage
+    from closegap.storage.retention import Garbage
 
 
 def gc(
@@ -28,7 +28,7 @@ def gc(
     What a registered model, a job that stays, or the lineage of a bundle that stays names is never removed. Results of
     `closegap run` are kept only as long as they are new or registered.
     """
-    from closegap import retention
+    from closegap.storage import retention
 
     try:
         before = datetime.now(UTC) - timedelta(seconds=words.seconds_of(older_than))

@@ -17,7 +17,7 @@ from closegap.cli.exits import ExitCode, of_states
 if TYPE_CHECKING:
     from closegap.cli.service import Listing, Service
     from closegap.job import Job
-    from closegap.selector import Selector
+    from closegap.queue.selector import Selector
 
 JobId = Annotated[
     str,

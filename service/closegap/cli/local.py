@@ -22,7 +22,7 @@ from closegap.cli.follow import note_of
 from closegap.cli.submit import Overrides, Scale, SkipData, Source, checked
 
 if TYPE_CHECKING:
-    from closegap.kinds import Spec
+    from closegap.specs.kinds import Spec
 
 _STOP_MARGIN_SECONDS = 30.0
 
@@ -38,11 +38,11 @@ def run(
 
     Ctrl-C lets the job write a checkpoint and stop, twice ends it hard; the exit code is then 103.
     """
-    from closegap import pipeline
     from closegap.cli import datacheck, specfile
     from closegap.cli.processes import Child, interruptible
-    from closegap.scales import DEFAULT
     from closegap.settings import Settings, environment
+    from closegap.specs import pipeline
+    from closegap.specs.scales import DEFAULT
 
     refuse_context("run", "`submit` gives the jobs to the service")
     settings = Settings.load()
@@ -99,7 +99,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _order(specs: Sequence[Spec]) -> str:
-    from closegap import spec
+    from closegap.specs import spec
 
     return json.dumps([spec.dump(item) for item in specs])
 

@@ -15,8 +15,8 @@ from closegap.cli.connection import actor, chosen
 from closegap.cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from closegap.access.contexts import Context
     from closegap.client.documents import Whoami
-    from closegap.contexts import Context
 
 
 def login(
@@ -43,7 +43,7 @@ def login(
 
     A token is never an argument, which other users could see: it is typed without echo, piped in, or in a file.
     """
-    from closegap import contexts
+    from closegap.access import contexts
     from closegap.client.client import Client
     from closegap.client.connection import checked
     from closegap.settings import ClientSettings
@@ -73,7 +73,7 @@ def logout(
     as_json: AsJson = False,
 ) -> None:
     """Forget the token of a context; the address stays, for the next login. It does not end the token: revoke it."""
-    from closegap import contexts
+    from closegap.access import contexts
     from closegap.settings import ClientSettings
 
     kept = ClientSettings.load().contexts_file
@@ -125,8 +125,8 @@ def _context(address: str, token_file: Path | None, no_token: bool, project: str
     """As the options say; where they name no token it is asked for. Raises UsageError, SettingsError."""
     from pydantic import SecretStr, ValidationError
 
-    from closegap import contexts
-    from closegap.contexts import Context
+    from closegap.access import contexts
+    from closegap.access.contexts import Context
 
     file = None if token_file is None else token_file.expanduser().absolute()
     token = None if no_token or file is not None else SecretStr(contexts.checked_token(_given(address)))

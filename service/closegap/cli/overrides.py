@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from closegap import scales
 from closegap.cli.errors import UsageError
-from closegap.problems import meant
+from closegap.specs import scales
+from closegap.specs.problems import meant
 
 
 def jobs(documents: list[Any]) -> list[Any]:

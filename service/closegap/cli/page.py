@@ -50,10 +50,10 @@ def local(settings: Settings, url: str | None = None) -> str:
 
     Raises NotFound (none was started), SettingsError, StoreUnavailable.
     """
-    from closegap import local_token, local_url
-    from closegap.session import Sessions
-    from closegap.store import connect
-    from closegap.tokens import Tokens
+    from closegap.access import local_token, local_url
+    from closegap.access.session import Sessions
+    from closegap.access.tokens import Tokens
+    from closegap.store.store import connect
 
     where = url or local_url.read(settings.home)
     presented = local_token.read(settings.home)

@@ -49,7 +49,7 @@ def tell(found: Plan, as_json: bool) -> ExitCode:
 
 
 def _tell(planned: Planned) -> None:
-    from closegap import fleet
+    from closegap.queue import fleet
 
     kind, name = planned.spec["kind"], planned.spec["name"]
     takes = fleet.words(planned.cpus, planned.gpus)

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, final
 
-from closegap import launcher
 from closegap.cli.errors import ProcessFailed
+from closegap.store import launcher
 
 _TIED = (sys.executable, "-I", "-S", str(Path(launcher.__file__)))
 """Receives SIGTERM when the main thread of its parent ends, however that ends, then becomes the given command."""

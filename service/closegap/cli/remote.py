@@ -22,14 +22,14 @@ from closegap.job import Position, Project, Worker
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from closegap.access.tokens import Created, Role, Token
     from closegap.cli.comparison import Compared
     from closegap.client.client import Client
     from closegap.client.selection import Selection
     from closegap.errors import Problem
     from closegap.job import Event, Job
-    from closegap.selector import Selector
-    from closegap.spec import Spec
-    from closegap.tokens import Created, Role, Token
+    from closegap.queue.selector import Selector
+    from closegap.specs.spec import Spec
 
 _LARGEST_PAGE = 500
 
@@ -189,7 +189,7 @@ class RemoteService(Service):
         return read(Worker, self.client.connection.send("POST", path, repeatable=True, query=query))
 
     def tokens(self) -> list[Token]:
-        from closegap.tokens import Token
+        from closegap.access.tokens import Token
 
         found = self.client.connection.send("GET", "/v1/tokens", repeatable=True).json()
         return [Token.model_validate(item, extra="ignore") for item in found["tokens"]]
@@ -197,7 +197,7 @@ class RemoteService(Service):
     def create_token(
         self, name: str, role: Role, projects: Sequence[str] | None, expires: timedelta | None
     ) -> Created:
-        from closegap.tokens import Created, Token
+        from closegap.access.tokens import Created, Token
 
         seconds = None if expires is None else int(expires.total_seconds())
         body = {"name": name, "role": role, "projects": projects, "expires_seconds": seconds}
@@ -205,7 +205,7 @@ class RemoteService(Service):
         return Created(Token.model_validate(made["token"], extra="ignore"), str(made["secret"]))
 
     def revoke_token(self, token: str) -> Token:
-        from closegap.tokens import Token
+        from closegap.access.tokens import Token
 
         return read(Token, self.client.connection.send("DELETE", f"/v1/tokens/{token}", repeatable=False))
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from closegap.access.tokens import Created, Role, Token
     from closegap.cli.comparison import Compared
     from closegap.client.documents import Plan
     from closegap.errors import Problem
     from closegap.job import Event, Job, Position, Project, Worker
-    from closegap.selector import Selector
-    from closegap.spec import Spec
-    from closegap.tokens import Created, Role, Token
+    from closegap.queue.selector import Selector
+    from closegap.specs.spec import Spec
 
 
 class Listing(NamedTuple):

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 
+from closegap.access.contexts import Chosen
 from closegap.cli.checks import Check
 from closegap.client.client import Client
 from closegap.client.documents import Alive, Workers
 from closegap.client.errors import ClientError, Unreachable
 from closegap.client.retry import Retry
-from closegap.contexts import Chosen
 
 _SKEW_SECONDS = 30.0
 _SOON = timedelta(days=7)

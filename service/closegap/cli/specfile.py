@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, final
 
 import yaml
 
-from closegap import document, scales
 from closegap.cli import overrides
 from closegap.cli.errors import InvalidSpec, UsageError
 from closegap.errors import Problem, SpecError
+from closegap.specs import document, scales
 
 if TYPE_CHECKING:
-    from closegap.spec import Spec
+    from closegap.specs.spec import Spec
 
 
 @final
@@ -39,7 +39,7 @@ class SpecFile:
 
     def parse(self) -> list[Spec]:
         """The specs, overrides applied. Raises InvalidSpec with every problem, UsageError for a wrong override."""
-        from closegap import spec
+        from closegap.specs import spec
 
         try:
             documents = document.read(self.text)

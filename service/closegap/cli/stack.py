@@ -15,8 +15,8 @@ from closegap.cli.serving import Api, served
 from closegap.cli.store import StoreService
 
 if TYPE_CHECKING:
-    from closegap.embedded import EmbeddedStore
     from closegap.settings import Settings
+    from closegap.store.embedded import EmbeddedStore
 
 READY_SECONDS = 180.0
 """Until a worker is heard of: Ray starts slowly on a loaded machine."""
@@ -66,7 +66,7 @@ def running(
     Ctrl-C and SIGTERM raise KeyboardInterrupt inside; on the way out the worker drains, then the store stops;
     a further Ctrl-C stops hard. Raises StoreUnavailable, ProcessFailed.
     """
-    from closegap.embedded import EmbeddedStore
+    from closegap.store.embedded import EmbeddedStore
 
     require_workers()
     with interruptible(), ExitStack() as stack:

@@ -19,16 +19,16 @@ from closegap_core.errors import BundleError
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from closegap.artifacts import ArtifactStore
+    from closegap.access.tokens import Created, Role, Token
     from closegap.cli.comparison import Compared
     from closegap.client.documents import Plan
     from closegap.job import Event, Job, Position, Project, Worker
-    from closegap.queue import Queue
-    from closegap.registry import Registry, Version
-    from closegap.selector import Selector
+    from closegap.queue.queue import Queue
+    from closegap.queue.selector import Selector
     from closegap.settings import Settings
-    from closegap.spec import Spec
-    from closegap.tokens import Created, Role, Token
+    from closegap.specs.spec import Spec
+    from closegap.storage.artifacts import ArtifactStore
+    from closegap.storage.registry import Registry, Version
 
 
 _READ = 1 << 20
@@ -43,7 +43,7 @@ class StoreService(Service):
 
     def __init__(self, settings: Settings, project: str | None = None) -> None:
         """`project`: absent, `default`."""
-        from closegap.references import DEFAULT_PROJECT
+        from closegap.specs.references import DEFAULT_PROJECT
 
         self._settings, self._project = settings, project or DEFAULT_PROJECT
 
@@ -61,7 +61,7 @@ class StoreService(Service):
 
     @cached_property
     def _registry(self) -> Registry:
-        from closegap.registry import Registry
+        from closegap.storage.registry import Registry
 
         return Registry(self._artifacts, self._project)
 
@@ -79,9 +79,9 @@ class StoreService(Service):
 
     def plan(self, specs: Sequence[Spec], project: str | None) -> Plan:
         from closegap.api import forecast
-        from closegap.census import Census
         from closegap.client.documents import Plan
-        from closegap.store import connect
+        from closegap.queue.census import Census
+        from closegap.store.store import connect
 
         census = Census(connect(self._settings), self._settings.namespace)
         found = forecast.plan(self._queue, census, specs, project or self._project)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from closegap.cli.specfile import SpecFile
     from closegap.errors import Problem
     from closegap.job import Job
-    from closegap.spec import Spec
+    from closegap.specs.spec import Spec
 
 Source = Annotated[
     str, typer.Argument(metavar="SPEC", help="YAML file with one spec or a pipeline; - is standard input.")
@@ -123,14 +123,14 @@ def validate(
 
 def schema(kind: Kind, as_json: AsJson = False) -> None:
     """The JSON schema of a kind of spec (always JSON)."""
-    from closegap import spec
+    from closegap.specs import spec
 
     output.document(spec.schema(kind))
 
 
 def example(kind: Kind, as_json: AsJson = False) -> None:
     """A commented spec of a kind, ready to run (YAML; --json: without the comments)."""
-    from closegap import document, spec
+    from closegap.specs import document, spec
 
     text = spec.example(kind)
     if as_json:
@@ -171,7 +171,7 @@ def register(app: typer.Typer) -> None:
 
 def _changed(spec: Spec, priority: int | None, labels: list[str]) -> Spec:
     """The spec with what options say of every job; read again, so that it is checked."""
-    from closegap import spec as specs
+    from closegap.specs import spec as specs
 
     if priority is None and not labels:
         return spec

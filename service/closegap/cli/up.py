@@ -21,11 +21,11 @@ def up(as_json: AsJsonLines = False) -> ExitCode:
 
     CLOSEGAP_REDIS_URL and RAY_ADDRESS name a store and a cluster of your own instead of the embedded ones.
     """
-    from closegap import local_url
+    from closegap.access import local_url
+    from closegap.access.local_token import file_of
     from closegap.cli.page import local as page_link
     from closegap.cli.page import say as say_page
     from closegap.cli.stack import running
-    from closegap.local_token import file_of
     from closegap.settings import Settings, environment
 
     refuse_context("up")

@@ -12,7 +12,7 @@ from typing import Any, Self, Unpack, final, overload
 import httpx
 from pydantic import BaseModel
 
-from closegap import contexts
+from closegap.access import contexts
 from closegap.client import selection, specs
 from closegap.client.connection import Connection, read
 from closegap.client.documents import (

@@ -203,7 +203,7 @@ def _problems(found: Any) -> list[Problem]:
 
 
 def _problem(item: Mapping[str, Any]) -> Problem:
-    from closegap.problems import (
+    from closegap.specs.problems import (
         dotted,
     )  # of what a spec is read with, which a command that fails does not need
 

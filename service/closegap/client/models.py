@@ -20,7 +20,7 @@ from closegap.client.documents import (
 )
 from closegap.client.encoding import Encoding
 from closegap.client.errors import InvalidRequest, NotFound
-from closegap.references import NAME
+from closegap.specs.references import NAME
 
 _REFERENCE = re.compile(rf"({NAME})(?:/([1-9][0-9]{{0,14}})|@({NAME}))?")
 

@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from closegap.client.errors import ClientError
 
 OneSpec = Mapping[str, Any] | BaseModel
-"""A spec as plain values, or one of the classes of `closegap.spec`; core's configuration objects may stand inside."""
+"""A spec as plain values, or one of the classes of `closegap.specs.kinds`; core's configuration may be in it."""
 Specs = OneSpec | Sequence[OneSpec] | str | Path
 """One spec, a pipeline, or the path of a YAML file with either."""
 

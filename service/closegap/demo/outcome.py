@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from closegap.demo.summary import MODELS, Results, figures
 
 if TYPE_CHECKING:
-    from closegap.artifacts import ArtifactStore
     from closegap.job import Job
+    from closegap.storage.artifacts import ArtifactStore
 
 OUTPUTS = {"train": "model", "evaluate": "report", "export": "model", "encode": "encoding"}
 """The output that names the bundle, by kind."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from closegap.kinds import CompareSpec
+from closegap.specs.kinds import CompareSpec
 from closegap_core.bundle import Bundle
 from closegap_core.config import ComparisonConfig, EntryConfig
 from closegap_core.errors import BundleError

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from closegap.kinds import EncodeSpec, RowsConfig
+from closegap.specs.kinds import EncodeSpec, RowsConfig
 from closegap_core.config import EncodeConfig
 from closegap_core.data import Rows, load, load_rows
 from closegap_core.encode import EncodingSummary, Validation, encode_dataset

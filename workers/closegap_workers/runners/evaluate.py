@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from closegap.kinds import EvaluateSpec
+from closegap.specs.kinds import EvaluateSpec
 from closegap_core.config import DataConfig, EvaluationConfig
 from closegap_core.data import load
 from closegap_workers.channel import Channel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from closegap.kinds import ExportSpec
+from closegap.specs.kinds import ExportSpec
 from closegap_core.config import ExportConfig
 from closegap_core.data import load
 from closegap_core.encode import Quality

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from closegap.kinds import Spec
-from closegap.registry import LINEAGE, Registry
+from closegap.specs.kinds import Spec
+from closegap.storage.registry import LINEAGE, Registry
 from closegap_core.bundle import Bundle
 from closegap_core.config import TrainConfig
 from closegap_core.errors import BundleError

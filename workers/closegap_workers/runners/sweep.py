@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, final
 
 from closegap.job import Failure
-from closegap.kinds import SweepSpec
-from closegap.space import apply
+from closegap.specs.kinds import SweepSpec
+from closegap.specs.space import apply
 from closegap_core.durable import make_folder, write_bytes
 from closegap_core.group import Group
 from closegap_workers.channel import Channel

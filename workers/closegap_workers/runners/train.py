@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from closegap.kinds import TrainSpec
-from closegap.spec import digest
+from closegap.specs.kinds import TrainSpec
+from closegap.specs.spec import digest
 from closegap_core.config import TrainConfig
 from closegap_core.data import load
 from closegap_workers.channel import Channel

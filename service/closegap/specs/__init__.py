@@ -1,0 +1,1 @@
+"""Job specs: what a user may write, how it is read, checked and completed."""

@@ -1,0 +1,1 @@
+"""What stays: sealed bundles, the registry of models, and what nobody needs any more."""

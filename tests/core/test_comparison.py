@@ -256,6 +256,79 @@ def test_a_published_line_looks_like_the_measured_one_of_its_kind(tmp_path: Path
     assert (theirs.name, theirs.colour, theirs.dash) == ("Adam", ours.colour, ours.dash)
 
 
+def altered(place: Path, **changes: Any) -> Path:
+    """The same evaluation with other parts of its metrics."""
+    path = place / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return place
+
+
+def of_one_pass(elbo: float, rows: int = 50) -> dict[str, Any]:
+    """The frontier of a one-pass encoder, whose own line costs nothing."""
+    found = frontier(elbo)
+    own = found["lines"][0]
+    own["points"] = [point | {"passes": 0} for point in own["points"][:2]]
+    return {**found, "rows": rows}
+
+
+def test_what_costs_no_pass_is_not_drawn(tmp_path: Path) -> None:
+    place = altered(evaluation(tmp_path, "a", -3.0), frontier=of_one_pass(-3.0))
+    entry = {"label": "a", "point": {"passes": 0}}
+    compared(tmp_path, (entry, place), columns=["frontier.gap"], figure="frontier")
+    measured = panels("frontier", entry, place)["measured, by passes"]
+    assert isinstance(measured, CurvePanel)
+    assert [curve.name.split(",")[0] for curve in measured.curves] == ["Adam", "SGD"]
+    nothing = of_one_pass(-3.0) | {"lines": of_one_pass(-3.0)["lines"][:1]}
+    with pytest.raises(ComparisonError, match="no line of the frontier of `a` costs a decoder pass"):
+        panels("frontier", entry, altered(place, frontier=nothing))
+
+
+def test_a_line_may_be_published_that_another_entry_measured(tmp_path: Path) -> None:
+    own, _, _, sgd = of_one_pass(-3.0)["lines"]
+    first = altered(evaluation(tmp_path, "a", -3.0), frontier=of_one_pass(-3.0) | {"lines": [own, sgd]})
+    told = {"point": {"line": "adam", "passes": 10}, "published": {"frontier.elbo": -90}}
+    entries = [({"label": "a", "point": {"passes": 0}}, first)]
+    entries += [
+        ({"label": "b", **told}, altered(evaluation(tmp_path, "b", -2.0), frontier=of_one_pass(-2.0)))
+    ]
+    compared(tmp_path, *entries, columns=["frontier.elbo"], figure="frontier", published_in="x")
+
+
+@pytest.mark.parametrize("column", ["frontier.gap", "test.amortization_gap"])
+def test_figures_of_other_numbers_of_rows_are_refused(tmp_path: Path, column: str) -> None:
+    """Gaps and frontiers are of fewer rows than what the identity tells of."""
+
+    def entries(*counts: int) -> list[tuple[dict[str, Any], Path]]:
+        made = []
+        for number, count in enumerate(counts):
+            place = evaluation(tmp_path, f"{number} {count}", -3.0)
+            gaps = {"test": gap_report(-3.0) | {"rows": count}}
+            altered(place, gaps=gaps, frontier=frontier(-3.0) | {"rows": count})
+            with np.load(place / "arrays.npz") as file:
+                np.savez(place / "arrays.npz", **dict(file), rows_test_amortization_gap=np.ones(count))
+            made.append(({"label": str(number), "point": {"passes": 5}}, place))
+        return made
+
+    with pytest.raises(
+        ComparisonError, match=r"of `1` is of 30 rows and that of `0` of 20; put them into diff"
+    ):
+        compared(tmp_path, *entries(20, 30), columns=[column])
+    found = compared(tmp_path, *entries(10, 10), columns=[column])
+    assert found.lines[1].difference == 0.0
+    assert found.data[0].endswith("; gaps of 10 test rows; frontier of 10 rows.")
+
+
+def test_gaps_of_different_parts_have_no_picture_together(tmp_path: Path) -> None:
+    entries = [
+        ({"label": part}, altered(evaluation(tmp_path, part, -3.0), gaps={part: gap_report(-3.0)}))
+        for part in ("train", "test")
+    ]
+    with pytest.raises(
+        ComparisonError, match="`train` of train rows, `test` of test rows: they have no part"
+    ):
+        compared(tmp_path, *entries, figure="gaps")
+
+
 def test_the_surface_is_shown_around_its_paths() -> None:
     axis = np.linspace(-5, 5, 11)
     assert around([np.array([[0.0, 0.0], [2.0, 1.0]])], axis) == ((-0.5, 2.5), (-1.0, 2.0))

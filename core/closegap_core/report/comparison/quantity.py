@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 from closegap_core.report.comparison.frontier import point
 from closegap_core.report.comparison.inputs import ComparisonError, Entry
@@ -34,11 +34,20 @@ class Quantity:
     """The array of an evaluation that holds it row by row, if one does."""
     exponential: bool = False
     """Whether it is the exponential of the mean over rows."""
+    section: tuple[str, ...] = ()
+    """Of metrics.json, which says of how many rows the figure is; empty: of those of the identity."""
 
     @property
     def heading(self) -> str:
         """With the unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def count(self, entry: Entry) -> Any:
+        """Of how many rows of the entry it is."""
+        found: Any = entry.metrics if self.section else entry.identity
+        for name in self.section:
+            found = found[name]
+        return found.get("rows")
 
 
 def _stored(*path: str, error: str = "") -> Callable[[Entry], Value]:
@@ -78,6 +87,7 @@ def _of_point(name: str, error: str = "") -> Callable[[Entry], Value]:
 
 
 _NATS = "nats"
+_FRONTIER = ("frontier",)
 PARTS = ("train", "valid", "test")
 _PLAIN = {
     "elbo": Quantity("ELBO", _NATS, _stored("elbo", error="elbo_standard_error"), "higher", rows="rows_elbo"),
@@ -100,9 +110,13 @@ _PLAIN = {
     "refined_elbo": Quantity("best by Adam on q", _NATS, _stored("refinement", "best"), "higher"),
     "first_gradient": Quantity("|dL/d mean|, iteration 0", "", _gradient(last=False), digits=4),
     "last_gradient": Quantity("|dL/d mean|, last iteration", "", _gradient(last=True), digits=4),
-    "frontier.elbo": Quantity("ELBO", _NATS, _of_point("elbo", "standard_error"), "higher"),
-    "frontier.gap": Quantity("gap left", _NATS, _of_point("gap", "gap_standard_error"), "lower"),
-    "frontier.seconds": Quantity("CPU time a row", "s", _of_point("seconds"), digits=5),
+    "frontier.elbo": Quantity(
+        "ELBO", _NATS, _of_point("elbo", "standard_error"), "higher", section=_FRONTIER
+    ),
+    "frontier.gap": Quantity(
+        "gap left", _NATS, _of_point("gap", "gap_standard_error"), "lower", section=_FRONTIER
+    ),
+    "frontier.seconds": Quantity("CPU time a row", "s", _of_point("seconds"), digits=5, section=_FRONTIER),
 }
 _OF_A_PART: dict[str, tuple[str, Better]] = {
     "elbo": ("L[q]", "higher"),
@@ -117,7 +131,12 @@ _OF_A_PART: dict[str, tuple[str, Better]] = {
 }
 QUANTITIES = _PLAIN | {
     f"{part}.{name}": Quantity(
-        f"{title}, {part}", _NATS, _stored("gaps", part, name), better, rows=f"rows_{part}_{name}"
+        f"{title}, {part}",
+        _NATS,
+        _stored("gaps", part, name),
+        better,
+        rows=f"rows_{part}_{name}",
+        section=("gaps", part),
     )
     for part in PARTS
     for name, (title, better) in _OF_A_PART.items()

@@ -14,7 +14,7 @@ import numpy as np
 
 from closegap_core.config.comparison import ComparisonConfig, Published
 from closegap_core.report.comparison.guard import grouped
-from closegap_core.report.comparison.inputs import Entry
+from closegap_core.report.comparison.inputs import ComparisonError, Entry
 from closegap_core.report.comparison.notation import decimals, signed, spread
 from closegap_core.report.comparison.quantity import QUANTITIES, Value
 
@@ -193,9 +193,18 @@ def _line(entry: Entry, name: str, reference: Entry, best: bool) -> Line:
 
 
 def between(name: str, entry: Entry, reference: Entry) -> Value:
-    """How far a figure of one entry is above another's, paired by rows; no error where the rows were not kept."""
+    """How far a figure of one entry is above another's, paired by rows; no error where the rows were not kept.
+
+    Raises ComparisonError where they are not of as many rows: gaps and frontiers are of the first ones only.
+    """
     quantity = QUANTITIES[name]
     ours, theirs = quantity.of(entry).value, quantity.of(reference).value
+    counts = quantity.count(entry), quantity.count(reference)
+    if counts[0] != counts[1]:
+        raise ComparisonError(
+            f"{quantity.heading} of `{entry.label}` is of {counts[0]} rows and that of `{reference.label}` of "
+            f"{counts[1]}; put them into different groups, or measure them alike"
+        )
     rows = [side.rows(quantity.rows) if quantity.rows else None for side in (entry, reference)]
     if rows[0] is None or rows[1] is None or len(rows[0]) < 2:
         return Value(ours - theirs)
@@ -232,15 +241,16 @@ def _data(entry: Entry) -> str:
     }[identity["draw"]]
     return (
         f"{identity['source']}, {identity['rows']} {identity['part']} rows, {drawn}; "
-        f"{identity['samples']} samples each ELBO, {identity['importance_samples']} each IWAE bound{_gap_rows(entry)}."
+        f"{identity['samples']} samples each ELBO, {identity['importance_samples']} each IWAE bound{_fewer(entry)}."
     )
 
 
-def _gap_rows(entry: Entry) -> str:
-    """On how many rows the gaps of each part were measured, where they were."""
-    gaps = entry.metrics.get("gaps") or {}
+def _fewer(entry: Entry) -> str:
+    """On how many rows the gaps of each part and the frontier were measured, where they were."""
+    gaps, frontier = (entry.metrics.get(name) or {} for name in ("gaps", "frontier"))
     told = ", ".join(f"{report['rows']} {part} rows" for part, report in gaps.items() if "rows" in report)
-    return f"; gaps of {told}" if told else ""
+    gaps_told = f"; gaps of {told}" if told else ""
+    return gaps_told + (f"; frontier of {frontier['rows']} rows" if "rows" in frontier else "")
 
 
 def _escaped(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 from closegap_core.config.comparison import ComparisonConfig, FrontierFigureConfig
 from closegap_core.report.comparison.figures.figure import Drawn
 from closegap_core.report.comparison.frontier import TITLES, lines, name
-from closegap_core.report.comparison.inputs import Entry
+from closegap_core.report.comparison.inputs import ComparisonError, Entry
 from closegap_core.report.comparison.panel import Curve, CurvePanel, Dash
 from closegap_core.report.comparison.quantity import Value
 from closegap_core.report.comparison.table import published_value
@@ -25,7 +25,7 @@ def frontier(figure: FrontierFigureConfig, config: ComparisonConfig, entries: Se
     panels: list[CurvePanel] = []
     for entry in {entry.folder: entry for entry in reversed(entries)}.values():
         panels += [_measured(entry, axis, title) for axis, title in AXES]
-    published = _published(entries, [kind for kind, _ in lines(entries[0])])
+    published = _published(entries, [kind for entry in entries for kind, _ in lines(entry)])
     return Drawn(
         (*panels, published) if published.curves else tuple(panels),
         "ELBO of held-out rows after so many decoder passes, and after so much CPU time, a row: the model's own "
@@ -42,6 +42,8 @@ def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str) -> C
     curves = []
     for number, (key, line) in enumerate(found.items()):
         points = [point for point in line["points"] if point["passes"] > 0]
+        if not points:
+            continue  # a one-pass encoder costs nothing
         curves.append(
             Curve(
                 name(key, line),
@@ -52,6 +54,10 @@ def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str) -> C
                 SHAPES[number % len(SHAPES)],
             )
         )
+    if not curves:
+        raise ComparisonError(
+            f"no line of the frontier of `{entry.label}` costs a decoder pass: nothing to draw"
+        )
     # What overshoots by thousands of nats would leave the rest without contrast: the frame begins at the prior.
     low = float(next(iter(found.values()))["points"][0]["elbo"])
     high = max(max(curve.y) for curve in curves)
@@ -61,16 +67,16 @@ def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str) -> C
 
 
 def _published(entries: Sequence[Entry], kinds: Sequence[str]) -> CurvePanel:
-    """kinds: of the measured lines in order; a published line is drawn as the measured one of its kind."""
+    """kinds: of the measured lines in order; a published line is drawn as the first measured one of its kind."""
     found: dict[str, list[tuple[float, float]]] = {}
     for entry in entries:
         value = published_value(entry.config.published.get("frontier.elbo"))
         if isinstance(value, Value) and entry.config.point is not None and entry.config.point.passes > 0:
             found.setdefault(entry.config.point.line, []).append((entry.config.point.passes, value.value))
-    curves = []
-    for line in sorted(found, key=kinds.index):
+    curves, order = [], [*kinds, *found]
+    for line in sorted(found, key=order.index):
         at, elbo = zip(*sorted(found[line]), strict=True)
-        number = kinds.index(line)
+        number = order.index(line)
         curves.append(
             Curve(TITLES.get(line, line), at, elbo, None, number, SHAPES[number % len(SHAPES)], marked=True)
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from closegap_core.config.comparison import ComparisonConfig, GapsFigureConfig
 from closegap_core.report.comparison.figures.figure import Drawn
 from closegap_core.report.comparison.guard import grouped
-from closegap_core.report.comparison.inputs import Entry
+from closegap_core.report.comparison.inputs import ComparisonError, Entry
 from closegap_core.report.comparison.panel import BarPanel, Stack
 from closegap_core.report.comparison.quantity import PARTS, QUANTITIES, Value
 from closegap_core.report.comparison.table import published_value
@@ -16,10 +16,18 @@ GAPS = ("approximation_gap", "amortization_gap")
 
 
 def gaps(figure: GapsFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
-    """A panel a group and part, and one for each part of which both gaps were published."""
+    """A panel a group and part, and one for each part of which both gaps were published.
+
+    Raises ComparisonError where the entries of a group have no part in common.
+    """
     panels, columns, published = [], 0, False
     for group, members in grouped(entries):
         parts = [part for part in PARTS if all(part in entry.part("gaps") for entry in members)]
+        if not parts:
+            measured = [f"`{entry.label}` of {' and '.join(entry.part('gaps'))} rows" for entry in members]
+            raise ComparisonError(
+                f"the gaps to be drawn side by side are {', '.join(measured)}: they have no part in common"
+            )
         stacks = {part: _stacks(part, members) for part in parts}
         frame = _frame([stack for found in stacks.values() for stack in found])
         labels = tuple(entry.label for entry in members)

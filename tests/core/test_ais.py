@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from closegap_core.config import AisConfig, TrainConfig
@@ -32,6 +33,11 @@ def log_evidence(model: Model, x: Tensor) -> Tensor:
     variance = model.theta.views["likelihood.log_var"].exp()
     covariance = weight @ weight.T + variance * torch.eye(WIDTH, dtype=torch.float64)
     return torch.distributions.MultivariateNormal(bias, covariance).log_prob(x)
+
+
+def test_one_chain_has_no_error() -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 2"):
+        AisConfig(chains=1)
 
 
 @pytest.mark.parametrize("shape", ["linear", "sigmoid"])

@@ -46,7 +46,9 @@ class OptimumConfig(Config):
 class AisConfig(Config):
     """Annealed importance sampling with Hamiltonian transitions (Neal 2001; Wu et al. 2017)."""
 
-    chains: PositiveInt = 16
+    chains: Annotated[int, Field(ge=2)] = Field(
+        16, description="Of each row; the error of the estimate is told from their spread."
+    )
     temperatures: PositiveInt = 1000
     leapfrogs: PositiveInt = 10
     schedule: Literal["linear", "sigmoid"] = "sigmoid"

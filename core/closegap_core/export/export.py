@@ -44,13 +44,18 @@ def export(
     at which price, quality.json; unsealed.
 
     The gate compares file and model on validation rows of `dataset`; `folder` gets nothing unless all checks pass.
-    Raises ExportError: no encoder, a second refiner, too large, rows of another width; ParityError: a file that differs
-    from the model.
+    Raises ExportError: no encoder, a second refiner, iterations of an encoder that has none, too large, rows of another
+    width; ParityError: a file that differs from the model.
     """
     open_bundle(bundle)
     trained = read_trained(bundle)
     rows = _held_out(trained, dataset, config)
     parts = recorded(trained.model, config.refine)
+    if config.iterations is not None and parts.last is None:
+        raise ExportError(
+            f"export.iterations is {config.iterations}, but an encoder of method "
+            f"{trained.config.inference.method!r} is one pass; leave it out"
+        )
     noise = fixed_noise(config, trained.model.generative.latent, parts.refine)
     model = _describe(_build(trained.model, noise, config), trained, config)
     oracle = read_trained(bundle, torch.float64).model

@@ -22,6 +22,7 @@ def test_a_study_is_valid_at_every_scale(path: Path, scale: str) -> None:
     assert f"examples/studies/{path.name} --scale seed_0" in text
     parsed = spec.parse(text, scale=scale)
     assert {"train", "evaluate"} <= {job.kind for job in parsed}
+    assert parsed[-1].kind == "compare"
 
 
 def test_seeds_differ_in_the_seed_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
 
@@ -87,9 +88,9 @@ def test_exceptions_are_still_needed() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "service").rglob("*.lua")), ids=lambda path: path.name)
-def test_a_script_lists_its_keys(path: object) -> None:
+def test_a_script_lists_its_keys(path: Path) -> None:
     """The header (leading comment) names every KEYS[n] and ARGV[n] that the body reads."""
-    lines = path.read_text(encoding="utf-8").splitlines()  # type: ignore[attr-defined]
+    lines = path.read_text(encoding="utf-8").splitlines()
     first_code = next((n for n, line in enumerate(lines) if line and not line.startswith("--")), len(lines))
     header, body = "\n".join(lines[:first_code]), "\n".join(lines[first_code:])
     assert "KEYS[1]" in header, f"{path} does not say what its keys are"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from tests.architecture.source import ROOT
 
-DOCUMENTS = [
-    path for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md") if (path := ROOT / name).exists()
-]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")]
 
 
 def _pins(name: str) -> dict[str, str]:
@@ -53,10 +52,10 @@ def test_constraints_hold_every_direct_requirement_and_nothing_of_cuda() -> None
     assert not [name for name in pins if name.startswith(("nvidia", "triton", "cuda"))]
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_documents_name_existing_make_targets(path: object) -> None:
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_existing_make_targets(path: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.MULTILINE))  # type: ignore[attr-defined]
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.MULTILINE))
     assert named <= targets, f"{path} names make {sorted(named - targets)}"
 
 

@@ -260,6 +260,8 @@ def append_line(path, line):
         append(path, line)
         if window == "whole line":
             die()
+        if window == "waits":
+            signal.pause()
     append(path, line)
 
 store.append_line, store.write_bytes = append_line, write_bytes
@@ -300,10 +302,11 @@ def test_killed_in_every_window_the_output_is_the_same(
 
 
 def test_killed_from_outside(tmp_path: Path, encoder_path: Path, rows: np.ndarray, ids: np.ndarray) -> None:
+    """Anywhere from its third shard to its fortieth, where it waits for that."""
     arrays, folder = tmp_path / "arrays.npz", tmp_path / "killed"
     many, their_ids = np.tile(rows, (16, 1)), np.arange(16 * ROWS)
     np.savez(arrays, rows=many, ids=their_ids)
-    command = [sys.executable, "-c", KILLED, "none", "-1", str(encoder_path), str(arrays), str(folder)]
+    command = [sys.executable, "-c", KILLED, "waits", "39", str(encoder_path), str(arrays), str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while len(list(folder.glob("*.parquet"))) < 3 and time.monotonic() < deadline:

@@ -13,6 +13,7 @@ from closegap.job import Capacity, Failure, State
 from closegap.queue.queue import Queue
 from closegap.settings import Settings
 from closegap.specs import spec
+from closegap.specs.labels import MOST
 from closegap.specs.spec import Spec
 from closegap.store.store import connect
 from tests.service.claims import ONE, claimed, run
@@ -228,6 +229,15 @@ def test_what_is_no_priority_or_label_is_not_accepted(queue: Queue, train: Train
         with pytest.raises(SpecError, match="labels"):
             spec.parse({"kind": "export", "model": "m", "labels": labels})
     assert queue.get(job.id) == job
+
+
+def test_a_job_has_no_more_labels_by_many_edits_than_by_its_spec(queue: Queue, train: Train) -> None:
+    [job] = queue.submit(train(labels={"team": "a"}))
+    queue.change(job.id, labels={f"n{number}": "x" for number in range(MOST - 1)})
+    with pytest.raises(Conflict, match=f"would have {MOST + 1} labels; accepted: at most {MOST}"):
+        queue.change(job.id, labels={"more": "x", "team": "b"}, priority=7)
+    assert (queue.get(job.id).labels["team"], queue.get(job.id).priority) == ("a", 50)
+    assert len(queue.change(job.id, labels={"more": "x", "team": None}).labels) == MOST
 
 
 def test_of_a_job_that_is_over_only_labels_change(queue: Queue, train: Train) -> None:

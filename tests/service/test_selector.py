@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -76,7 +76,12 @@ FILTERS: dict[str, tuple[Selector, Callable[[Job], bool]]] = {
     ),
     "name": (Selector(name="cifar-1"), lambda job: job.name == "cifar-1"),
     "names": (Selector(name="mnist*"), lambda job: job.name.startswith("mnist")),
+    "names that end so": (Selector(name="*-1"), lambda job: job.name.endswith("-1")),
+    "names with parts": (Selector(name="m*i*-*"), lambda job: job.name.startswith("mnist")),
+    "names too short for their parts": (Selector(name="mnist-a*a"), lambda job: False),
+    "any name": (Selector(name="**"), lambda job: True),
     "no pattern of Lua's": (Selector(name="%a+"), lambda job: False),
+    "nor one with a star": (Selector(name="%a*.*"), lambda job: False),
     "everything": (
         Selector(
             projects=of("p", "r"),
@@ -109,6 +114,20 @@ def test_pipelines_and_times(queue: Queue, jobs: list[Job], chain: list[Spec]) -
         found = every(queue, Selector(created_after=after, created_before=before))
         assert found == [job.id for job in reversed(jobs) if after <= job.created < before]
     assert every(queue, Selector(created_after=made[0].created + timedelta(days=1))) == []
+
+
+def test_a_pattern_of_many_stars_takes_no_longer(queue: Queue, train: Train) -> None:
+    """By backtracking this would be longer than anybody lives, in the one thread of the store."""
+    queue.submit(train(name="a" * 63))
+    assert queue.jobs(Selector(name="*a" * 40 + "*b")).jobs == []
+    assert len(queue.jobs(Selector(name="*a" * 63 + "*")).jobs) == 1
+
+
+def test_a_time_without_a_zone_is_in_utc(queue: Queue, train: Train) -> None:
+    [job] = queue.submit(train())
+    assert queue.jobs(Selector(created_after=job.created.replace(tzinfo=None))).jobs == [job]
+    assert queue.jobs(Selector(created_before=job.created.replace(tzinfo=None))).jobs == []
+    assert queue.jobs(Selector(created_after=datetime.min, created_before=datetime.max)).jobs == [job]
 
 
 def test_a_rare_job_is_found_among_many_however_few_are_looked_at_in_a_call(

@@ -15,6 +15,7 @@ from closegap.job import State
 from closegap.queue.selector import Selector
 from closegap.specs import references
 from closegap.specs.kinds import SPECS
+from closegap.specs.labels import MOST
 
 _LABEL_FILTER = re.compile(r"([^=]{1,100})=(.{0,200})", re.DOTALL)
 
@@ -29,7 +30,7 @@ class Selection(BaseModel):
     project: Annotated[str, Field(pattern=f"^{references.PROJECT}$")] | None = None
     states: list[State] | None = None
     kinds: list[str] | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict, max_length=MOST)
     name: Annotated[str, Field(max_length=200)] | None = None
     pipeline: Annotated[str, Field(max_length=100)] | None = None
     created_after: datetime | None = None

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ValidationError
 from closegap.errors import Conflict
 from closegap.job import Record
 from closegap.specs.kinds import Priority
-from closegap.specs.labels import checked
+from closegap.specs.labels import MOST, checked
 
 
 @final
@@ -20,11 +20,12 @@ class Edit(Record):
     priority: Priority | None = None
     labels: Annotated[dict[str, str | None], AfterValidator(checked)] | None = None
 
-    def arguments(self) -> tuple[str | float, str]:
+    def arguments(self) -> tuple[str | float, str, int]:
         """As change.lua takes them."""
         return (
             "" if self.priority is None else self.priority,
             "" if self.labels is None else json.dumps(self.labels),
+            MOST,
         )
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import final
+from datetime import UTC, datetime
+from typing import Annotated, final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from closegap.job import Record, State
+
+
+def _with_zone(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_with_zone)]
+"""Without a time zone it is in UTC, as all that is recorded; the zone of this machine is nothing that users know."""
 
 
 @final
@@ -21,8 +29,8 @@ class Selector(Record):
     labels: dict[str, str] = Field(default_factory=dict)
     name: str | None = Field(None, description="Whole, or with `*` for any text.")
     pipeline: str | None = None
-    created_after: datetime | None = Field(None, description="At this time or later.")
-    created_before: datetime | None = None
+    created_after: Moment | None = Field(None, description="At this time or later.")
+    created_before: Moment | None = None
 
     def within(self, states: frozenset[State]) -> Selector:
         """The same, of these states only."""

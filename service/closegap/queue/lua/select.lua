@@ -68,15 +68,30 @@ for place, indices in ipairs(dimensions) do
   if size(indices) < size(dimensions[smallest]) then smallest = place end
 end
 
-local pattern
+-- What lies between the stars of the pattern, in order; none where there is no pattern. Each is looked for once, so that
+-- many stars take no longer: a pattern of Lua's with many `.*` would stop the store for everybody.
+local pieces = {}
 if ARGV[2] ~= '' then
-  pattern = '^' .. string.gsub(string.gsub(ARGV[2], '[^%w_*]', '%%%0'), '%*', '.*') .. '$'
+  for piece in string.gmatch(ARGV[2] .. '*', '(.-)%*') do table.insert(pieces, piece) end
 end
+local function fits(name)
+  local first, last = pieces[1], pieces[#pieces]
+  if string.sub(name, 1, #first) ~= first then return false end
+  local at = #first + 1
+  for place = 2, #pieces - 1 do
+    local _, stop = string.find(name, pieces[place], at, true)
+    if not stop then return false end
+    at = stop + 1
+  end
+  local rest = #name - #last + 1
+  return rest >= at and string.sub(name, rest) == last
+end
+
 local function wanted(id)
   for place, indices in ipairs(dimensions) do
     if place ~= smallest and place ~= 1 and not belongs(id, indices) then return false end
   end
-  return not pattern or string.find(get(id, 'name'), pattern) ~= nil
+  return not pieces[1] or fits(get(id, 'name'))
 end
 
 local least = ARGV[3] ~= '' and number_at(tonumber(ARGV[3])) or -math.huge

@@ -222,10 +222,12 @@ def test_why_a_job_waits_names_no_job_of_another_project(
         submitted,
         ours.get("/v1/jobs", params={"waiting": True}),
         ours.get(f"/v1/jobs/{job}/position"),
+        ours.post("/v1/jobs:plan", json=TRAIN),
     ):
         assert claim.job.id not in answer.text
         assert "the end of a job of another project" in answer.text
     assert claim.job.id in by("viewer").get(f"/v1/jobs/{job}/position").text
+    assert claim.job.id in by("viewer").post("/v1/jobs:plan", json=TRAIN).text
 
 
 def test_a_token_ends_when_it_is_revoked_or_over(
@@ -298,6 +300,14 @@ def test_a_session_is_a_cookie_that_no_other_site_can_use(
         assert kept not in key
     context.tokens.revoke(me["token"])
     assert served.get("/v1/whoami").status_code == 401
+
+
+def test_a_session_cannot_make_itself_last(served: httpx.Client, secret: Callable[..., str]) -> None:
+    served.post("/v1/session", headers={"Authorization": f"Bearer {secret('viewer')}"})
+    for path in ("/v1/session", "/v1/session:offer"):
+        again = served.post(path, headers=PAGE)
+        assert (again.status_code, again.json()["code"]) == (403, "forbidden")
+        assert "set-cookie" not in again.headers
 
 
 def test_a_session_ends(served: httpx.Client, secret: Callable[..., str]) -> None:

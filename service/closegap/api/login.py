@@ -40,7 +40,10 @@ class Redeemed(BaseModel):
 @router.post("/v1/session", status_code=204, responses=answers(status=204, description="With `Set-Cookie`."))
 def begin(request: Request, context: Ctx, caller: Viewer) -> Response:
     """Begin a session for the token of this request. Its requests that change something send `X-Closegap-Page: 1`."""
-    return _begun(request, context, caller.token) if caller.token else Response(status_code=204)
+    if not caller.token:
+        return Response(status_code=204)
+    _refuse_session(request)
+    return _begun(request, context, caller.token)
 
 
 @router.post(
@@ -51,11 +54,10 @@ def begin(request: Request, context: Ctx, caller: Viewer) -> Response:
     ),
 )
 def offer(request: Request, context: Ctx, caller: Viewer) -> Code:
-    """A code by which a browser is signed in as the token of this request. A session cannot make itself last by it."""
+    """A code by which a browser is signed in as the token of this request."""
     if not caller.token:
         raise Answer(409, "conflict", "the service runs without authentication: the page needs no code")
-    if "authorization" not in request.headers:
-        raise Answer(403, "forbidden", "a code is made with the token itself, not from a session of the page")
+    _refuse_session(request)
     return Code(code=context.sessions.offer(caller.token), seconds=int(CODE_KEPT.total_seconds()))
 
 
@@ -80,6 +82,12 @@ def end(request: Request, context: Ctx, caller: Viewer) -> Response:
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return response
+
+
+def _refuse_session(request: Request) -> None:
+    """A session must not make itself last: whoever has stolen its cookie would have it for ever. Raises Answer 403."""
+    if "authorization" not in request.headers:
+        raise Answer(403, "forbidden", "this is asked with the token itself, not from a session of the page")
 
 
 def _begun(request: Request, context: Context, token: str) -> Response:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 from closegap.api.context import Context
 from closegap.api.documents import Jobs, Waiting
+from closegap.api.forecast import Planned
 from closegap.api.identity import Caller
 from closegap.job import Job, State
 
 _JOB_ID = re.compile(r"\b[a-z]+-[0-9a-f]{8}\b")
 _END_OF = "the end of "
+_Waits = TypeVar("_Waits", Waiting, Planned)
 
 
 def with_reasons(context: Context, caller: Caller, jobs: Sequence[Job]) -> Jobs:
@@ -23,10 +26,15 @@ def with_reasons(context: Context, caller: Caller, jobs: Sequence[Job]) -> Jobs:
 
 
 def positions(context: Context, caller: Caller, jobs: Sequence[Job]) -> list[Waiting]:
-    """Why each waits; jobs of projects that the caller may not see have no name."""
+    """Why each waits."""
     found = [Waiting(**reason._asdict()) for reason in context.queue.positions(jobs)] if jobs else []
+    return shown(context, caller, found)
+
+
+def shown(context: Context, caller: Caller, found: Sequence[_Waits]) -> list[_Waits]:
+    """What would let something run, without the names of jobs of projects that the caller may not see."""
     if caller.projects is None:
-        return found
+        return list(found)
     named = sorted({name for item in found for name in _JOB_ID.findall(item.unblocked_by)})
     hidden = set(named) - context.census.visible(named, caller.projects) if named else set()
     return [

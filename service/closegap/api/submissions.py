@@ -15,7 +15,7 @@ from closegap.api.context import Context, Ctx
 from closegap.api.documents import EXAMPLE_JOBS, EXAMPLE_SPEC, InProject, Jobs, answers
 from closegap.api.forecast import Plan
 from closegap.api.identity import Caller, Submitter, Viewer
-from closegap.api.reasons import with_reasons
+from closegap.api.reasons import shown, with_reasons
 from closegap.specs import spec
 from closegap.specs.kinds import Spec
 
@@ -113,9 +113,9 @@ async def plan(
 
     def look() -> Plan:
         chosen = caller.chosen(project)
-        return forecast.plan(
-            context.queue, context.census, _specs(content, media_type, scale, caller, chosen, context), chosen
-        )
+        specs = _specs(content, media_type, scale, caller, chosen, context)
+        found = forecast.plan(context.queue, context.census, specs, chosen)
+        return Plan(project=chosen, jobs=shown(context, caller, found.jobs))
 
     return await run_in_threadpool(look)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import threading
@@ -12,8 +13,11 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from closegap.api.context import Context
+from closegap.api.files import sent
+from closegap.api.span import Wanted
 from closegap.job import Capacity
 from closegap_core.durable import file_digest
 from tests.api.conftest import TRAIN, As
@@ -115,6 +119,21 @@ def test_a_download_that_broke_off_goes_on(by: As, context: Context) -> None:
     rest = client.get(path, headers={"Range": f"bytes={len(have)}-", "If-Range": tag})
     assert rest.status_code == 206
     assert have + rest.content == content
+
+
+def test_a_client_that_hangs_up_before_the_first_byte_leaves_nothing_open(
+    context: Context, digest: str
+) -> None:
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        """As a server does for one that is gone: nothing."""
+
+    before = os.listdir("/proc/self/fd")
+    answer = sent(context.artifacts.open(digest), "config.json", Wanted(None, None))
+    asyncio.run(answer({"type": "http", "asgi": {"spec_version": "2.3"}}, gone, send))
+    assert os.listdir("/proc/self/fd") == before
 
 
 TRAVERSAL = [

@@ -163,12 +163,18 @@ def test_learning_curves_live_and_sealed(
         {"trial": 0, "points": [[1, -9], [2, -7.5]]},
         {"trial": 3, "points": [[1, -3]]},
     ]
-    curves = json.dumps([[[n, -n] for n in range(1000)], []]).encode()
+    (trials / "trial-00000" / "curve.txt").write_text("1 -9\n2 nan\n3 inf\n4 -8\n5 -7\n6 -8\n")
+    (trials / "trial-00003" / "curve.txt").unlink()
+    for points, found in ((100, [-9, None, None, -8, -7, -8]), (4, [-9, -8, -7, -8])):
+        [curve] = client.get(f"/v1/jobs/{job}/curves", params={"points": points}).json()["curves"]
+        assert [height for _, height in curve["points"]] == found
+    heights = [float("nan"), None, *(-n for n in range(2, 1000))]
+    curves = json.dumps([list(enumerate(heights)), []]).encode()
     digest = sealed(context, "sweep", {"curves.json": curves, "trials.json": b"[]"})
     context.queue.succeed(lease, {"sweep": digest})
     [curve] = client.get(f"/v1/jobs/{job}/curves", params={"points": 10}).json()["curves"]
     assert len(curve["points"]) <= 10
-    assert [curve["points"][0], curve["points"][-1]] == [[0, 0], [999, -999]]
+    assert [curve["points"][0], curve["points"][-1]] == [[0, None], [999, -999]]
 
 
 def test_shards_are_those_of_the_ledger(

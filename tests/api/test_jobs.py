@@ -188,6 +188,22 @@ def test_cancel_retry_pause_resume(by: As) -> None:
     assert again.headers["location"].endswith(again.json()["jobs"][0]["id"])
 
 
+def test_what_is_nested_too_deeply_is_told(by: As) -> None:
+    """Just short of what the reader of JSON refuses by itself, too."""
+    client = by("submitter")
+    for depth in (101, 950, *range(970, 1000)):
+        nested = '{"a": ' * depth + "0" + "}" * depth
+        answer = client.post(
+            "/v1/jobs",
+            content=f'{{"kind": "train", "x": {nested}}}',
+            headers={"content-type": "application/json"},
+        )
+        assert (answer.status_code, answer.json()["code"]) in (
+            (422, "invalid_spec"),
+            (400, "malformed_json"),
+        ), depth
+
+
 def test_many_are_cancelled_by_what_they_are(by: As) -> None:
     client = by("submitter")
     for number in range(5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -160,9 +161,13 @@ def test_without_the_store_nobody_is_counted_and_nobody_let_in(settings: Setting
     own = settings.model_copy(update={"home": tmp_path / "own"})
     store = EmbeddedStore(own.home)
     store.start()
-    limits = opened(own).limits
+    context = opened(own)
+    limits = context.limits
     limits.rate.take("a")
     store.stop()
+    for read in (context.feed.recorded("j", "0"), context.feed.latest("j")):
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(read)
     for take in (limits.failures.take, limits.streams.take):
         with pytest.raises(StoreUnavailable):
             take("a")

@@ -20,6 +20,8 @@ from closegap.storage.registry import Registry
 
 JSON_TYPES = ("application/json",)
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
+DEEPEST = 100
+"""Levels of a body: whoever went down into many more would not come back."""
 _ABBREVIATED = re.compile(r"sha256:[0-9a-f]{0,63}|[0-9a-f]{6,63}")
 
 
@@ -100,11 +102,13 @@ def _finite(text: str) -> float:
 
 
 def _strange(found: Any) -> list[Problem]:
-    """What JSON could not say: YAML has dates, sets, bytes and infinities; and half characters of either."""
+    """What JSON could not say: dates, sets, bytes and infinities of YAML; half characters; too many levels."""
     problems: list[Problem] = []
     stack: list[tuple[Path, Any]] = [((), found)]
     while stack:
         path, item = stack.pop()
+        if len(path) > DEEPEST:
+            return [problem((), None, "it is nested too deeply", f"at most {DEEPEST} levels")]
         if isinstance(item, Mapping):
             for key, inner in item.items():
                 if not isinstance(key, str) or not _writable(key):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -73,7 +74,7 @@ def _sealed(context: Context, job: Job) -> dict[int, Points]:
         return {}
     try:
         found = json.loads(verified(bundle, FILE))
-        return {number: [(float(x), float(y)) for x, y in curve] for number, curve in enumerate(found)}
+        return {number: [(float(x), _height(y)) for x, y in curve] for number, curve in enumerate(found)}
     except (ValueError, TypeError) as error:
         raise BundleError(f"{bundle.path / FILE} is damaged") from error
 
@@ -99,7 +100,13 @@ def _parsed(content: bytes) -> Points:
         parts: Sequence[str] = line.split()
         if len(parts) == 2 and line.endswith("\n"):
             try:
-                values[float(parts[0])] = float(parts[1])
+                values[float(parts[0])] = _height(parts[1])
             except ValueError:
                 continue
     return sorted(values.items(), key=lambda point: point[0])
+
+
+def _height(value: str | float | None) -> float | None:
+    """As the answer has it; None where it was not finite. Raises ValueError, TypeError."""
+    height = math.nan if value is None else float(value)
+    return height if math.isfinite(height) else None

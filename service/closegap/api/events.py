@@ -12,7 +12,6 @@ from typing import Annotated, Literal, NamedTuple, final, get_args
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, Field
-from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -290,7 +289,7 @@ async def _watched(context: Context, caller: Caller, job: Job, after: str) -> As
                 if not await run_in_threadpool(_welcome, context, caller):
                     return
             yield event
-    except RedisError:
+    except StoreUnavailable:
         return
 
 

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from closegap.job import Event
 from closegap.queue import events
+from closegap.store.store import speaking
 
 PAGE = 500
 BUFFER = 1000
@@ -72,27 +73,29 @@ class Feed:
         return sum(len(stream.watchers) for stream in self._streams.values())
 
     async def recorded(self, job: str, after: str, limit: int = PAGE) -> list[Event]:
-        """Events of a job (its id) after an event's id that are there already. Raises RedisError."""
+        """Events of a job (its id) after an event's id that are there already. Raises StoreUnavailable."""
         async with self._places:
-            rows: Any = await self._client.xrange(self._prefix + job, f"({after}", "+", count=limit)
+            with speaking(self._client):
+                rows: Any = await self._client.xrange(self._prefix + job, f"({after}", "+", count=limit)
         return events.parsed(rows)
 
     async def earlier(self, job: str, before: str, limit: int = PAGE) -> list[Event]:
-        """Events of a job before an id (`+`: the last ones), newest first. Raises RedisError."""
+        """Events of a job before an id (`+`: the last ones), newest first. Raises StoreUnavailable."""
         highest = before if before == "+" else f"({before}"
         async with self._places:
-            rows: Any = await self._client.xrevrange(self._prefix + job, highest, "-", count=limit)
+            with speaking(self._client):
+                rows: Any = await self._client.xrevrange(self._prefix + job, highest, "-", count=limit)
         return events.parsed(rows)
 
     async def latest(self, job: str) -> str:
-        """The id of a job's last event. Raises RedisError."""
+        """The id of a job's last event. Raises StoreUnavailable."""
         last = await self.earlier(job, "+", 1)
         return last[0].id if last else "0"
 
     async def watch(self, job: str, after: str, beat: float) -> AsyncIterator[Event | None]:
         """Events of a job after an id, until its or the feed's end; None whenever `beat` seconds were silent.
 
-        Raises RedisError when the store is away while what happened already is read.
+        Raises StoreUnavailable when the store is away while what happened already is read.
         """
         last = after
         while not self._over:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Annotated, final
+from collections.abc import Iterator, Mapping
+from typing import Annotated, BinaryIO, final
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import JobName, answers
@@ -128,21 +129,30 @@ def sent(bundle: Bundle, name: str, part: Wanted) -> StreamingResponse:
     base = name.rpartition("/")[2]
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in base)
     headers = {"Content-Disposition": f'attachment; filename="{plain}"', "ETag": tag, **span.headers}
-    return StreamingResponse(
-        _blocks(opened(bundle, name), span),
-        status_code=span.status,
-        headers=headers,
-        media_type="application/octet-stream",
-    )
+    return _Download(os.fdopen(opened(bundle, name), "rb"), span, headers)
 
 
-def _blocks(descriptor: int, span: Span) -> Iterator[bytes]:
-    with os.fdopen(descriptor, "rb") as stream:
-        stream.seek(span.start)
-        left = span.stop - span.start
-        while left > 0 and (block := stream.read(min(_BLOCK, left))):
-            left -= len(block)
-            yield block
+@final
+class _Download(StreamingResponse):
+    """The bytes of an open file, which it closes however it ends: a client may hang up before the first of them."""
+
+    def __init__(self, stream: BinaryIO, span: Span, headers: Mapping[str, str]) -> None:
+        super().__init__(_blocks(stream, span), span.status, headers, "application/octet-stream")
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stream.close()
+
+
+def _blocks(stream: BinaryIO, span: Span) -> Iterator[bytes]:
+    stream.seek(span.start)
+    left = span.stop - span.start
+    while left > 0 and (block := stream.read(min(_BLOCK, left))):
+        left -= len(block)
+        yield block
 
 
 def _bundle(context: Context, job: Job, output: str) -> Bundle:

@@ -116,7 +116,7 @@ def _refuse_wrong_password(once: redis.Redis) -> None:
 
 
 @contextmanager
-def speaking(client: redis.Redis) -> Iterator[None]:
+def speaking(client: redis.Redis | redis.asyncio.Redis) -> Iterator[None]:
     """Turn what redis-py raises into StoreUnavailable, with words for what to do."""
     try:
         yield
@@ -154,7 +154,7 @@ def _returning(home: Path) -> Address:
     return address
 
 
-def describe(client: redis.Redis) -> str:
+def describe(client: redis.Redis | redis.asyncio.Redis) -> str:
     """`the store at HOST:PORT`, without user or password."""
     options = client.connection_pool.connection_kwargs
     place = options.get("path") or f"{options.get('host')}:{options.get('port')}"

@@ -13,6 +13,7 @@ from closegap.access.tokens import Tokens
 from closegap.api.feed import Feed
 from closegap.api.limits import Places, Rate, Seats
 from closegap.api.measures import Measures
+from closegap.api.readings import Shelf
 from closegap.api.sessions import Encoders
 from closegap.queue.audit import Audit
 from closegap.queue.census import Census
@@ -55,6 +56,7 @@ class Context(NamedTuple):
     sessions: Sessions
     audit: Audit
     feed: Feed
+    shelf: Shelf
     encoders: Encoders
     limits: Limits
     tallies: Tallies
@@ -102,6 +104,7 @@ def opened(settings: Settings, auth: bool = True) -> Context:
         sessions=Sessions(client, settings.namespace),
         audit=Audit(client, settings.namespace),
         feed=Feed(listening, settings.namespace),
+        shelf=Shelf(queue),
         encoders=Encoders(),
         limits=limits,
         tallies=tallies,

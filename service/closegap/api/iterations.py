@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, final
+from typing import Annotated, final
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from closegap.api.context import Context, Ctx
+from closegap.api.context import Ctx
 from closegap.api.documents import JobName, answers
 from closegap.api.identity import Viewer
 from closegap.errors import NotFound
-from closegap.job import Job
 
-_TALK = ("progress", "log", "trial")
 router = APIRouter(tags=["metrics"])
 
 
@@ -53,22 +51,12 @@ def iterations(
     found = context.queue.get(job, caller.projects)
     if found.kind != "train":
         raise NotFound(f"job {found.id} is of kind {found.kind}, which has no epochs")
-    curves = _curves(context, found)
-    numbers = sorted(curves)
-    chosen = _spread(numbers, most)
+    with context.shelf.of(found.id) as readings:
+        numbers = sorted(readings.iterations)
+        chosen = {number: readings.iterations[number] for number in _spread(numbers, most)}
     return Iterations(
-        epochs=[Epoch(epoch=number, elbo=curves[number]) for number in chosen], count=len(numbers)
+        epochs=[Epoch(epoch=number, elbo=curve) for number, curve in chosen.items()], count=len(numbers)
     )
-
-
-def _curves(context: Context, job: Job) -> dict[int, list[float | None]]:
-    """By epoch; of one that was made twice, after a restart, the last."""
-    curves: dict[int, list[float | None]] = {}
-    for kind, data in context.queue.reported(job.id, _TALK):
-        curve: Any = data.get("valid", {}).get("elbo_by_iteration") if kind == "epoch" else None
-        if curve:
-            curves[int(data["epoch"])] = curve
-    return curves
 
 
 def _spread(numbers: list[int], most: int) -> list[int]:

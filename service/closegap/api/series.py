@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from operator import lt
-from typing import Annotated, Any, final
+from typing import Annotated, final
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -12,14 +12,9 @@ from pydantic import BaseModel, Field
 from closegap.api.context import Ctx
 from closegap.api.documents import JobName, answers
 from closegap.api.identity import Viewer
+from closegap.api.readings import Readings
 
-_X = ("epoch", "iteration", "step", "rows")
-"""What a reported value is drawn over: the first of these that the event has."""
-_NOT_SERIES = frozenset({"progress", "log", "state", "wish", "change", "end", "trial"})
-_DEEPEST = 4
 Point = tuple[float, float | None]
-Columns = dict[str, tuple[list[float], list[float | None]]]
-"""By name: x and y of each point."""
 router = APIRouter(tags=["metrics"])
 
 
@@ -72,42 +67,19 @@ def metrics(
 ) -> SeriesList:
     """All numbers that a job has reported, as series."""
     found = context.queue.get(job, caller.projects)
-    told = context.queue.reported(found.id, _NOT_SERIES)
-    return SeriesList(series=_series(told, points, None if name is None else frozenset(name)))
+    with context.shelf.of(found.id) as readings:
+        return SeriesList(series=_series(readings, points, None if name is None else frozenset(name)))
 
 
-def _series(
-    told: Iterator[tuple[str, dict[str, Any]]], most: int, wanted: frozenset[str] | None
-) -> list[Series]:
-    """Of (type, data) in the order in which they were told."""
-    tables: dict[tuple[str, str], Columns] = {}
-    for number, (kind, data) in enumerate(told):
-        x = next((name for name in _X if _is_number(data.get(name))), "event")
-        place = float(data[x]) if x != "event" else float(number)
-        _file(data, "", 1, place, tables.setdefault((kind, x), {}))
+def _series(readings: Readings, most: int, wanted: frozenset[str] | None) -> list[Series]:
     found = []
-    for (kind, x), columns in tables.items():
+    for (kind, x), columns in readings.columns.items():
         for name, (xs, ys) in columns.items():
             if name == x or (wanted is not None and name not in wanted) or ys.count(None) == len(ys):
                 continue
             points = _ordered(xs, ys)
             found.append(Series(name=name, event=kind, x=x, points=thinned(points, most), count=len(points)))
     return sorted(found, key=lambda one: (one.name, one.event, one.x))
-
-
-def _file(value: Mapping[str, Any], prefix: str, depth: int, place: float, columns: Columns) -> None:
-    """Numbers of nested objects into columns by dotted name; null is one that was not finite. Lists are no series."""
-    for name, item in value.items():
-        kind = type(item)
-        if kind is float or kind is int or item is None:
-            path = prefix + name
-            if path not in columns:
-                columns[path] = ([], [])
-            xs, ys = columns[path]
-            xs.append(place)
-            ys.append(item)
-        elif kind is dict and depth < _DEEPEST:
-            _file(item, f"{prefix}{name}.", depth + 1, place, columns)
 
 
 def _ordered(xs: list[float], ys: list[float | None]) -> list[Point]:
@@ -119,10 +91,6 @@ def _ordered(xs: list[float], ys: list[float | None]) -> list[Point]:
 
 def _first(point: tuple[float, float | None]) -> float:
     return point[0]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def thinned(points: Sequence[Point], most: int) -> list[Point]:

@@ -20,14 +20,16 @@ function later(load, name) {
     Screen = module[name];
   });
   LATER.push(ask);
-  return function Later(properties) {
+  Later.ask = ask;
+  return Later;
+  function Later(properties) {
     const [state, set] = useState(null);
     useEffect(() => {
       if (!Screen) ask().then(() => set({}), (error) => set({ error }));
     }, []);
     if (state?.error) throw state.error;
     return Screen ? html`<${Screen} ...${properties} />` : html`<${Loading} lines=${8} />`;
-  };
+  }
 }
 
 const Job = later(() => import("./job/job.js"), "Job");
@@ -141,5 +143,6 @@ class Guard extends Component {
 }
 
 takeLinks((path) => path === "/login" || found(path) !== null);
+found(location.pathname)?.Screen.ask?.().catch(() => {}); // while it is asked who this is; the screen itself tells of a failure
 render(html`<${App} />`, document.getElementById("page"));
 setTimeout(() => LATER.forEach((ask) => ask().catch(() => {})), IDLE);

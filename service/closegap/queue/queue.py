@@ -5,7 +5,6 @@ Here is what users ask of jobs; owning them is in `leases.py`, workers and proje
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import time
@@ -14,6 +13,7 @@ from datetime import datetime
 from typing import Any, final
 
 import redis
+from pydantic_core import from_json
 
 from closegap.errors import Conflict
 from closegap.job import (
@@ -219,13 +219,20 @@ class Queue(Leases, Roster):
         job = self._records.find(identifier, projects)
         return events.read(self._client, f"{self._root}:events:{job}", after, min(block, LONGEST_WAIT), limit)
 
-    def reported(self, identifier: str, without: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(type, data) of every event so far but of these types, oldest first: quick for thousands. The id is whole."""
-        after = "0"
-        while after:
-            after, text = self._run("reported", identifier, after, events.AT_ONCE, *without)
-            told = json.loads(text)
-            yield from zip(told[::2], told[1::2], strict=True)
+    def reported(
+        self, identifier: str, without: Collection[str], after: str = "0"
+    ) -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+        """What was told after an event, but of these types, oldest first: quick for thousands. The id is whole.
+
+        In parts: the id after which to go on, and (type, data) of each event.
+        """
+        while True:
+            last, text = self._run("reported", identifier, after, events.AT_ONCE, *without)
+            if not last:
+                return
+            told = from_json(text)
+            yield last, list(zip(told[::2], told[1::2], strict=True))
+            after = last
 
     def follow(
         self, identifier: str, after: str = "0", timeout: float | None = None, projects: Projects = None

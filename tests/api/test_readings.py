@@ -1,0 +1,93 @@
+"""Numbers that are kept by the process are those that the store has, however they were read."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from closegap.api.context import Context
+from closegap.api.readings import JOBS, Readings, Shelf
+from closegap.job import Capacity, Lease
+from closegap.specs import spec
+from tests.api.conftest import TRAIN
+
+
+@pytest.fixture
+def lease(context: Context) -> Lease:
+    """Of a training that runs."""
+    context.queue.submit(spec.parse(dict(TRAIN)), project="ours")
+    claim = context.queue.claim("w", Capacity(cpus=4), 60)
+    assert claim is not None
+    context.queue.start(claim.lease)
+    return claim.lease
+
+
+def epoch(number: int, elbo: float) -> dict[str, Any]:
+    curve = [elbo - 9.0, elbo]
+    return {
+        "type": "epoch",
+        "epoch": number,
+        "valid": {"elbo": elbo, "elbo_by_iteration": curve},
+        "seconds": 1,
+    }
+
+
+def told(readings: Readings) -> tuple[object, object]:
+    return readings.columns, readings.iterations
+
+
+def anew(context: Context, lease: Lease) -> tuple[object, object]:
+    readings = Readings()
+    readings.go_on(context.queue, lease.job)
+    return told(readings)
+
+
+def test_what_is_read_in_parts_is_what_is_read_at_once(
+    context: Context, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("closegap.queue.events.AT_ONCE", 3)  # so that one look is several scripts
+    shelf = Shelf(context.queue)
+    with shelf.of(lease.job) as readings:
+        assert told(readings) == ({}, {})
+    for first in (1, 6, 4):  # the third attempt makes two epochs once more
+        batch = [epoch(number, -100.0 / number - first) for number in range(first, first + 5)]
+        context.queue.report(
+            lease, [*batch, {"type": "log", "line": "x"}, {"type": "check", "error": first / 8}]
+        )
+        with shelf.of(lease.job) as readings:
+            assert told(readings) == anew(context, lease)
+            assert readings.columns["check", "event"]["error"][1][-1] == first / 8
+    with shelf.of(lease.job) as readings:
+        assert sorted(readings.iterations) == list(range(1, 11))
+        assert readings.iterations[6] == [-100.0 / 6 - 4 - 9.0, -100.0 / 6 - 4]
+        assert len(readings.columns["epoch", "epoch"]["valid.elbo"][0]) == 15
+
+
+def test_threads_that_look_at_once_read_once(context: Context, lease: Lease) -> None:
+    context.queue.report(lease, [epoch(number, -1.0) for number in range(1, 200)])
+    shelf = Shelf(context.queue)
+
+    def look(_: int) -> int:
+        with shelf.of(lease.job) as readings:
+            return len(readings.columns["epoch", "epoch"]["valid.elbo"][0])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(look, range(24))) == [199] * 24
+
+
+def test_only_so_many_jobs_are_kept(context: Context, lease: Lease) -> None:
+    shelf = Shelf(context.queue)
+    with shelf.of(lease.job) as readings:
+        first = readings
+    for number in range(JOBS - 1):
+        with shelf.of(f"train-{number}"):
+            continue
+    with shelf.of(lease.job) as readings:
+        assert readings is first
+    for number in range(JOBS):
+        with shelf.of(f"train-{number}"):
+            continue
+    with shelf.of(lease.job) as readings:
+        assert readings is not first

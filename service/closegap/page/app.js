@@ -23,9 +23,10 @@ function later(load, name) {
   Later.ask = ask;
   return Later;
   function Later(properties) {
-    const [state, set] = useState(null);
+    const [state, set] = useState(Screen && {});
     useEffect(() => {
-      if (!Screen) ask().then(() => set({}), (error) => set({ error }));
+      // Not whether it is there by now: it may have come between the first drawing and this.
+      if (!state) ask().then(() => set({}), (error) => set({ error }));
     }, []);
     if (state?.error) throw state.error;
     return Screen ? html`<${Screen} ...${properties} />` : html`<${Loading} lines=${8} />`;

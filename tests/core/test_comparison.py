@@ -294,6 +294,27 @@ def test_a_line_may_be_published_that_another_entry_measured(tmp_path: Path) -> 
     compared(tmp_path, *entries, columns=["frontier.elbo"], figure="frontier", published_in="x")
 
 
+def test_frontiers_of_two_evaluations_are_told_apart_and_shown_close(tmp_path: Path) -> None:
+    config = ComparisonConfig.model_validate({"title": "Two", "figure": "frontier"})
+    entries = [read(EntryConfig(label=name), evaluation(tmp_path, name, -3.0)) for name in "ab"]
+    drawn = draw(config, [*entries, entries[0]]).panels
+    assert [panel.title for panel in drawn] == [
+        "a, by passes",
+        "a, by seconds",
+        "b, by passes",
+        "b, by seconds",
+    ]
+    far = evaluation(tmp_path, "far", -3.0)
+    lines = [line | {"points": line["points"][1:]} for line in frontier(-3.0)["lines"][1:]]
+    own = frontier(-3.0)["lines"][0]
+    own["points"][0]["elbo"] = -500.0  # the prior, which no line that costs anything begins at
+    altered(far, frontier=frontier(-3.0) | {"lines": [own, *lines]})
+    near = panels("frontier", {"label": "far"}, far)["measured, by passes"]
+    assert isinstance(near, CurvePanel)
+    assert near.y_range is not None
+    assert -30.0 < near.y_range[0] < min(min(curve.y) for curve in near.curves)
+
+
 @pytest.mark.parametrize("column", ["frontier.gap", "test.amortization_gap"])
 def test_figures_of_other_numbers_of_rows_are_refused(tmp_path: Path, column: str) -> None:
     """Gaps and frontiers are of fewer rows than what the identity tells of."""

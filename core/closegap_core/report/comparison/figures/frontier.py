@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from closegap_core.config.comparison import ComparisonConfig, FrontierFigureConfig
@@ -22,9 +23,14 @@ SHAPES: tuple[Dash, ...] = ("solid", "dash", "dot", "dashdot")
 
 def frontier(figure: FrontierFigureConfig, config: ComparisonConfig, entries: Sequence[Entry]) -> Drawn:
     """Two panels for each evaluation, and one for what was published of its points."""
-    panels: list[CurvePanel] = []
-    for entry in {entry.folder: entry for entry in reversed(entries)}.values():
-        panels += [_measured(entry, axis, title) for axis, title in AXES]
+    evaluations: dict[Path, Entry] = {}
+    for entry in entries:
+        evaluations.setdefault(entry.folder, entry)
+    panels = [
+        _measured(entry, axis, title, entry.label if len(evaluations) > 1 else "measured")
+        for entry in evaluations.values()
+        for axis, title in AXES
+    ]
     published = _published(entries, [kind for entry in entries for kind, _ in lines(entry)])
     return Drawn(
         (*panels, published) if published.curves else tuple(panels),
@@ -37,7 +43,7 @@ def frontier(figure: FrontierFigureConfig, config: ComparisonConfig, entries: Se
     )
 
 
-def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str) -> CurvePanel:
+def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str, called: str) -> CurvePanel:
     found = lines(entry)
     curves = []
     for number, (key, line) in enumerate(found.items()):
@@ -58,12 +64,12 @@ def _measured(entry: Entry, axis: Literal["passes", "seconds"], title: str) -> C
         raise ComparisonError(
             f"no line of the frontier of `{entry.label}` costs a decoder pass: nothing to draw"
         )
-    # What overshoots by thousands of nats would leave the rest without contrast: the frame begins at the prior.
-    low = float(next(iter(found.values()))["points"][0]["elbo"])
-    high = max(max(curve.y) for curve in curves)
+    # What overshoots by thousands of nats would leave the rest without contrast: nothing below the prior is shown.
+    prior = float(next(iter(found.values()))["points"][0]["elbo"])
+    low, high = max(prior, min(min(curve.y) for curve in curves)), max(max(curve.y) for curve in curves)
     margin = 0.05 * (high - low)
     frame = (low - margin, high + margin) if margin > 0 else None
-    return CurvePanel(f"measured, by {axis}", title, "ELBO (nats)", tuple(curves), log_x=True, y_range=frame)
+    return CurvePanel(f"{called}, by {axis}", title, "ELBO (nats)", tuple(curves), log_x=True, y_range=frame)
 
 
 def _published(entries: Sequence[Entry], kinds: Sequence[str]) -> CurvePanel:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,10 +22,19 @@ from closegap.cli import datacheck
 from closegap.specs import spec
 from closegap.specs.kinds import SPECS, CompareSpec, SweepSpec
 from closegap.specs.pipeline import uses
-from closegap_core.config import DataConfig, EncodeConfig
+from closegap_core.config import (
+    DataConfig,
+    EncodeConfig,
+    EvaluationConfig,
+    FigureConfig,
+    InferenceConfig,
+    IterativeStart,
+    LikelihoodConfig,
+)
 from closegap_core.data import load
 from closegap_core.data.draw import fixed
 from closegap_core.encode import Encoder
+from tests.core.combinations import members
 
 Run = Callable[..., list[dict[str, Any]]]
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -36,6 +47,26 @@ def test_an_example_is_a_valid_spec_and_says_what_it_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert spec.parse(text)
+
+
+def test_what_a_spec_to_begin_with_says_is_accepted_is_what_is() -> None:
+    """`closegap example KIND` names the alternatives of a field behind its value: `a | b | c`."""
+    unions = {
+        "likelihood": (LikelihoodConfig, "kind"),
+        "figure": (FigureConfig, "kind"),
+        "method": (InferenceConfig, "method"),
+    }
+    fields = {"normalise": IterativeStart, "update": IterativeStart, "part": EvaluationConfig}
+    offered = {
+        name: {section.model_fields[tag].default for section in members(union)}
+        for name, (union, tag) in unions.items()
+    } | {name: set(get_args(section.model_fields[name].annotation)) for name, section in fields.items()}
+    told = {
+        name: set(words.split(" | "))
+        for path in resources.files("closegap.specs.examples").iterdir()
+        for name, words in re.findall(r"(\w+): \w+ +# (\w+(?: \| \w+)+)", path.read_text(encoding="utf-8"))
+    }
+    assert told == offered
 
 
 @pytest.mark.parametrize("scale", ["full", "small"])

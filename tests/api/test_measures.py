@@ -315,6 +315,8 @@ def test_the_dashboard_has_the_shape_of_one() -> None:
 def test_the_rules_and_the_scrape_configuration_have_the_shape_of_such() -> None:
     rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yaml").read_text())
     for group in rules["groups"]:
+        # After ten minutes without the store nothing is told any more, which must not end the alert.
+        assert "or absent(closegap_store_up)" in group["rules"][0]["expr"]
         assert set(group) <= {"name", "interval", "rules"}
         for rule in group["rules"]:
             assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}

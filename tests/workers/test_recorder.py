@@ -25,17 +25,19 @@ from closegap.storage.registry import Registry
 from closegap_core.config import TrainConfig
 from closegap_core.data import load
 from closegap_core.fit import EpochMetrics, fit
+from closegap_workers.attempt import _end_runs
 from closegap_workers.channel import Channel, Event, Stream
 from closegap_workers.mlflow_run import MlflowRun, client_of, link
 from closegap_workers.recorder import Recorder, Recorders, recorders, scalars
-from closegap_workers.runners.runner import Context
-from closegap_workers.runners.train import past, tensorboard_output, train_task
+from closegap_workers.runners.runner import Context, Result
+from closegap_workers.runners.train import past, run_file, tensorboard_output, train_task
 from closegap_workers.tensorboard import PATTERN, TensorBoard, _masked, _records, framed, recorded
 from tests.workers.working import Working, fitted, training, until
 
 Start = Callable[..., Working]
 Over = Callable[..., Job]
 Submit = Callable[..., Job]
+TRIALS = ("trial-00000", "trial-00001", "trial-00002")
 
 
 def epoch(number: int) -> Event:
@@ -272,6 +274,51 @@ def test_an_epoch_that_was_half_recorded_is_made_whole_and_none_comes_twice(tmp_
             (8 * number, scalars(epoch(number))[name]) for number in (1, 2, 3)
         ]
     assert client.get_run(run_id).data.params == {"training.epochs": "3"}
+
+
+def test_only_the_best_trials_run_has_the_model_and_one_that_failed_has_failed(
+    settings: Settings, tmp_path: Path
+) -> None:
+    uri, told = (tmp_path / "runs").as_uri(), []
+    [train] = spec.parse(training(epochs=1))
+    context = Context(
+        job="sweep-1", attempt=1, spec=train, roots=(), work=tmp_path, logs=tmp_path / "logs", home=tmp_path,
+        stage=lambda: tmp_path, registry=Registry(ArtifactStore(settings.storage)),
+        stream=Stream(io.StringIO()), ray_address=None, mlflow={"uri": uri, "experiment": "closegap"},
+    )  # fmt: skip
+    for trial in TRIALS:
+        run = MlflowRun(order(uri, run_file(context.logs, trial)), told.append)
+        run.close()
+    assert not told
+    _end_runs(
+        context,
+        Result({}, trial=TRIALS[1], failed=frozenset(TRIALS[2:])),
+        {"model": "m", "best": {"trial": 1}},
+    )
+    client = client_of(uri)
+    runs = [client.get_run(json.loads(run_file(context.logs, trial).read_text())["run"]) for trial in TRIALS]
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED", "FAILED"]
+    outputs = [{name: tag for name, tag in run.data.tags.items() if "output" in name} for run in runs]
+    assert outputs == [{}, {"closegap.output.model": "m", "closegap.output.best": '{"trial": 1}'}, {}]
+    _end_runs(context)
+    assert client.get_run(runs[0].info.run_id).info.status == "FAILED"
+
+
+def test_trials_that_begin_together_share_one_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    uri, told = (tmp_path / "runs").as_uri(), []
+    experiment = client_of(uri).create_experiment("closegap")
+    ask, answers = MlflowClient.get_experiment_by_name, iter([None])  # asked before the other had made it
+    monkeypatch.setattr(
+        MlflowClient, "get_experiment_by_name", lambda client, name: next(answers, ask(client, name))
+    )
+    run = MlflowRun(order(uri, tmp_path / "run.json"), told.append)
+    run.close()
+    assert not told
+    assert [run.info.experiment_id for run in client_of(uri).search_runs([experiment])] == [experiment]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ named by its content, and the supervisor, after looking at the lease, registers 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -90,13 +91,13 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 return {"state": "stopped"}
             with traced(stream, order["traced"], "publish"):
                 outputs = _publish(result, store)
-            _end_runs(context, outputs, "FINISHED")
+            _end_runs(context, result, outputs)
             log.info("it succeeded, and left %s", ", ".join(outputs) or "nothing")
             return {"state": "succeeded", "outputs": outputs, "register": _wanted_name(spec)}
     except Exception as error:
         log.exception("the attempt failed")
         if context is not None:
-            _end_runs(context, {}, "FAILED")  # until another attempt goes on with them
+            _end_runs(context)  # until another attempt goes on with them
         return {"state": "failed", "failure": failure_of(error).model_dump(mode="json")}
 
 
@@ -117,19 +118,33 @@ def _mlflow(settings: Settings) -> dict[str, str]:
     return {"uri": settings.mlflow_uri, "experiment": settings.mlflow_experiment}
 
 
-def _end_runs(context: Context, outputs: Mapping[str, Any], state: str) -> None:
-    """Tell each MLflow run of the job how it ended and where its model lies; where that fails, the log says so."""
+def _end_runs(
+    context: Context, result: Result | None = None, outputs: Mapping[str, Any] | None = None
+) -> None:
+    """Tell each MLflow run of the job how it ended, and the one whose model the job leaves where that lies.
+
+    Without a result all have failed. Where MLflow cannot be told, the log says so.
+    """
     files = sorted((context.logs / "mlflow").glob("*.json")) if context.mlflow else []
     if not files:
         return
     from closegap_workers.mlflow_run import link
+    from closegap_workers.runners.train import run_file
 
-    tags = {f"closegap.output.{name}": str(value) for name, value in outputs.items()}
+    tags = {f"closegap.output.{name}": _text(value) for name, value in (outputs or {}).items()}
+    kept = None if result is None else run_file(context.logs, result.trial)
     try:
         for file in files:
-            link(context.mlflow["uri"], file, tags, state)
+            failed = result is None or file.stem in result.failed
+            link(
+                context.mlflow["uri"], file, tags if file == kept else {}, "FAILED" if failed else "FINISHED"
+            )
     except Exception as error:
         log.warning("MLflow was not told of the result: %s: %s", type(error).__name__, error)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _wanted_name(spec: Spec) -> str | None:

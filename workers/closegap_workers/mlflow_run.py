@@ -97,8 +97,7 @@ def _begun(client: Any, order: Mapping[str, Any]) -> str:
     if file.exists():
         run: str = json.loads(file.read_text())["run"]
     else:
-        found = client.get_experiment_by_name(order["experiment"])
-        experiment = found.experiment_id if found else client.create_experiment(order["experiment"])
+        experiment = _experiment(client, order["experiment"])
         run = client.create_run(experiment, run_name=order["name"], tags=order["tags"]).info.run_id
         file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(file, json.dumps({"run": run}).encode())
@@ -109,6 +108,23 @@ def _begun(client: Any, order: Mapping[str, Any]) -> str:
     for first in range(0, len(flat), _AT_ONCE):
         client.log_batch(run, params=flat[first : first + _AT_ONCE])
     return run
+
+
+def _experiment(client: Any, name: str) -> str:
+    """Its id; it is made where there is none, unless another trial is quicker."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            made: str = client.create_experiment(name)
+            return made
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    known: str = found.experiment_id
+    return known
 
 
 def _last_steps(client: Any, run: str) -> dict[str, int]:

@@ -78,6 +78,10 @@ class Result:
 
     products: dict[str, Product]
     outputs: dict[str, Any] = field(default_factory=dict)
+    trial: str = ""
+    """Of a sweep: the trial whose model it leaves."""
+    failed: frozenset[str] = frozenset()
+    """Of a sweep: the trials that failed."""
 
 
 class Runner(ABC):

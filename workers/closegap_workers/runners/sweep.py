@@ -70,7 +70,13 @@ class SweepRunner(Runner):
             "model": Product(model, "model", context.model_lineage(data_digest=data)),
         }
         best_trial = {name: summary[name] for name in ("trial", "params", "valid_elbo")}
-        return Result(products, {"best": best_trial} | tensorboard_output(context))
+        names = {trial.id: folder_of(folder, trial.id).name for trial in trials}
+        return Result(
+            products,
+            {"best": best_trial} | tensorboard_output(context),
+            trial=names[best.id],
+            failed=frozenset(names[trial.id] for trial in trials if trial.state == "failed"),
+        )
 
 
 def best_of(trials: list[Trial]) -> Trial:

@@ -55,7 +55,8 @@ def whose(order: Mapping[str, Any]) -> dict[str, Any]:
 
 def _take_stdout() -> Any:
     """The only way to the supervisor; what libraries write past Python goes where the worker reads it."""
-    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # A file's name may be bytes that are no text: they must not keep an outcome from being told.
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     os.dup2(2, 1)
     return output
 

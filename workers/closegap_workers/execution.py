@@ -99,7 +99,8 @@ class Execution:
         self._known = children()
         self._outcome: Event | None = None
         self._ray_job: str | None = None
-        log.write_bytes(b"")
+        with log.open("ab") as file:
+            begin = file.tell()  # a retried job goes on in the folder, and so in the logs, of the job before
         # Bytes, and not text: what a library in C writes is anything.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "closegap_workers", "attempt"],
@@ -114,7 +115,7 @@ class Execution:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._raw = Raw(self._process.stderr, Log(log, Redaction(), **_whose(order)))
-        self._tail = Tail(log, hear)
+        self._tail = Tail(log, hear, begin)
         self._reader = threading.Thread(
             target=self._read, args=(self._process.stdout,), name="events", daemon=True
         )

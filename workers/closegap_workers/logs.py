@@ -1,6 +1,6 @@
 """An attempt's log: a file of JSON lines, kept whole, and passed on as `log` events within bounds.
 
-Three write to it, whole lines at a time: the attempt itself (`open_log`), with what its ranks and trials tell it
+Two write to it, whole lines at a time: the attempt itself (`open_log`), with what its ranks and trials tell it
 (relay.py); and its worker (`Raw`), with what the attempt's process writes past Python – a library in C, the
 interpreter's own last words.
 """
@@ -8,6 +8,7 @@ interpreter's own last words.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import faulthandler
 import json
 import logging
@@ -32,6 +33,7 @@ RATE = 50
 TAIL = 4000
 """Characters of the log that go into a failure's message."""
 PERIOD = 0.2
+log = logging.getLogger("closegap.worker")
 _PASSED = ("level", "logger", "attempt", "rank", "trial")
 
 
@@ -48,7 +50,8 @@ class Log:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add a record. Raises OSError (disk full)."""
-        os.write(self._file, (encoded({**self._context, **record}, self._redact) + "\n").encode())
+        line = encoded({**self._context, **record}, self._redact) + "\n"
+        os.write(self._file, line.encode(errors="replace"))  # names of files may be no text
 
     def close(self) -> None:
         """Let go of the file."""
@@ -57,18 +60,18 @@ class Log:
 
 def open_log(path: Path, redact: Redaction, **context: Any) -> Log:
     """For the whole process: whatever is logged, printed or raised here becomes a line of the file."""
-    log = Log(path, redact, **context)
-    handler = Handler(log.write)
+    file = Log(path, redact, **context)
+    handler = Handler(file.write)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     faulthandler.enable(2)  # the descriptor, which the worker reads
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        lines = Lines(name, log.write, descriptor)
+        lines = Lines(name, file.write, descriptor)
         setattr(sys, name, lines)
         atexit.register(lines.close)
-    sys.excepthook = hook = uncaught(log.write)
+    sys.excepthook = hook = uncaught(file.write)
     threading.excepthook = lambda failed: hook(failed.exc_type, failed.exc_value, failed.exc_traceback)
-    return log
+    return file
 
 
 @final
@@ -86,22 +89,26 @@ class Raw:
         self._thread.join(seconds)
 
     def _read(self) -> None:
-        try:
-            with self._stream:
-                for line in self._stream:
-                    text = line.decode(errors="replace").rstrip()
+        lost: list[OSError] = []
+        with self._stream, contextlib.closing(self._log):
+            for line in self._stream:
+                text = line.decode(errors="replace").rstrip()
+                try:
                     if text:
                         self._log.write({"time": now(), "level": "info", "event": text, "logger": "stderr"})
-        finally:
-            self._log.close()
+                except OSError as error:  # a full disk; who writes here must not meet a closed pipe for it
+                    lost.append(error)
+        if lost:
+            log.warning("%d lines past Python are not in the log: %s", len(lost), lost[0])
 
 
 @final
 class Tail:
-    """Follows a log file from its beginning, in a thread of its own."""
+    """Follows a log file, in a thread of its own."""
 
-    def __init__(self, path: Path, hear: Callable[[Event], None]) -> None:
-        self._path, self._hear = path, hear
+    def __init__(self, path: Path, hear: Callable[[Event], None], begin: int = 0) -> None:
+        """begin: bytes that were there before, and are nobody's here."""
+        self._path, self._hear, self._begin = path, hear, begin
         self._done = threading.Event()
         self._allowance, self._left_out, self._filled = float(RATE), 0, time.monotonic()
         self._thread = threading.Thread(target=self._follow, name="log", daemon=True)
@@ -112,13 +119,14 @@ class Tail:
         self._done.set()
         self._thread.join()
         with self._path.open("rb") as file:
-            file.seek(max(0, self._path.stat().st_size - 2 * TAIL))
+            file.seek(max(self._begin, self._path.stat().st_size - 2 * TAIL))
             lines = file.read().splitlines()
         shown = "\n".join(loglines.text_of(event_of(line)) for line in lines if line.strip())
         return shown[-TAIL:].strip()
 
     def _follow(self) -> None:
         with self._path.open("rb") as file:
+            file.seek(self._begin)
             rest = b""
             while True:
                 last = self._done.wait(PERIOD)

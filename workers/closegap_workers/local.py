@@ -16,6 +16,7 @@ from typing import Any, final
 from closegap.errors import Problem, ServiceError, SpecError
 from closegap.job import Failure
 from closegap.settings import Settings
+from closegap.specs import pipeline
 from closegap.specs import spec as specs
 from closegap.specs.kinds import Spec, SweepSpec
 from closegap.specs.references import find
@@ -112,7 +113,7 @@ def _needs(spec: Spec) -> set[str]:
 
 def _ordered(wanted: list[Spec]) -> Iterator[tuple[str, Spec]]:
     """Names and specs, each after those it needs, else as they were given."""
-    named = {spec.name or f"{spec.kind}-{number}": spec for number, spec in enumerate(wanted, 1)}
+    named = pipeline.named(wanted)
     unknown = sorted({need for spec in wanted for need in _needs(spec)} - set(named))
     if unknown:
         message = f"nothing here is called {', '.join(unknown)}"

@@ -48,7 +48,8 @@ def run(
     settings = Settings.load()
     file = specfile.read(source, overrides, scale)
     specs = checked(file, None if skip_data_check else datacheck.problems)
-    kinds = {name: spec.kind for name, spec in _named(specs).items()}
+    named = pipeline.named(specs)
+    kinds = {name: spec.kind for name, spec in named.items()}
     if lost := pipeline.unknown(specs, kinds, queue=False):
         raise file.invalid(tuple(lost))
     if file.title and not as_json:
@@ -58,7 +59,7 @@ def run(
     with interruptible(), tempfile.TemporaryFile() as log:
         child = Child(["run"], environment(), log, order=_order(specs))
         try:
-            jobs = _watch(child.lines(), specs, board(quiet=as_json), as_json)
+            jobs = _watch(child.lines(), named, board(quiet=as_json), as_json)
             code = child.process.wait()
         except KeyboardInterrupt:
             output.say("stopping: the job writes a checkpoint; Ctrl-C again ends it hard")
@@ -104,16 +105,11 @@ def _order(specs: Sequence[Spec]) -> str:
     return json.dumps([spec.dump(item) for item in specs])
 
 
-def _named(specs: Sequence[Spec]) -> dict[str, Spec]:
-    """Each spec by its name, or by its kind and place where it has none."""
-    return {spec.name or f"{spec.kind}-{number}": spec for number, spec in enumerate(specs, 1)}
-
-
 def _watch(
-    lines: Iterator[str], specs: Sequence[Spec], shown: Board, as_json: bool
+    lines: Iterator[str], named: Mapping[str, Spec], shown: Board, as_json: bool
 ) -> dict[str, Mapping[str, Any]]:
     """Draw the events until there are no more; the last `state` event of each job by name."""
-    rows = {name: Row(name, name, spec.kind, "queued") for name, spec in _named(specs).items()}
+    rows = {name: Row(name, name, spec.kind, "queued") for name, spec in named.items()}
     ends: dict[str, Mapping[str, Any]] = {}
     with shown:
         shown.show(list(rows.values()))

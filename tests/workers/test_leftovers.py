@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from closegap_workers.board import Board
 from closegap_workers.channel import Stream
 from closegap_workers.cluster import Cluster
 from closegap_workers.execution import Ended
+from closegap_workers.leftovers import remove
 from closegap_workers.supervisor import Supervisor
 from closegap_workers.trials import Trial, folder_of
 from tests.workers.working import TRAIN, Working, alive, training, until
@@ -48,6 +51,25 @@ def test_the_lease_is_kept_while_the_cluster_is_looked_through(
     over.set()
     thread.join()
     assert "the attempt's process died: SIGKILL" in queue.get(job.id).reason
+
+
+def test_what_is_left_on_another_node_is_nobodys_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep = shutil.which("sleep")
+    both = [subprocess.Popen(["ray::Left", "600"], executable=sleep) for _ in range(2)]
+    actors = [
+        {"Pid": process.pid, "Address": {"IPAddress": address}, "ActorClassName": "Left"}
+        for process, address in zip(both, ("127.0.0.1", "192.0.2.1"), strict=True)
+    ]
+    monkeypatch.setattr("closegap_workers.leftovers._alive", lambda *_: actors)
+    monkeypatch.setattr("closegap_workers.leftovers.PATIENCE", 0.0)
+    try:
+        assert remove("address", "job") == {"killed": [both[0].pid], "left": ["Left"]}
+        assert both[0].wait(10) == -signal.SIGKILL
+        assert both[1].poll() is None
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
 
 
 def test_a_store_that_lost_its_records_costs_the_attempt_and_not_the_worker(

@@ -21,6 +21,7 @@ from closegap.store.store import connect
 from closegap_workers.conclusion import Conclusion
 from closegap_workers.execution import Ended
 from closegap_workers.lease import LeaseThread
+from tests.api.sealed import sealed_model
 from tests.workers.working import TRAIN, until
 
 Tear = Callable[[float], None]
@@ -111,6 +112,20 @@ def test_an_end_whose_answer_was_lost_is_written_once_and_known_to_be(
     assert not list(store.work(claim.job.work).iterdir())
     states = [event.data["to"] for event in queue.events(claim.job.id) if event.type == "state"]
     assert states == ["queued", "claimed", "running", "succeeded"]
+
+
+def test_a_model_that_is_damaged_before_it_has_its_name_fails_the_job_and_not_the_worker(
+    queue: Queue, claim: Claim, settings: Settings
+) -> None:
+    store = ArtifactStore(settings.storage)
+    digest = sealed_model(store)
+    manifest = store.place(digest) / "manifest.json"
+    manifest.unlink()
+    manifest.write_text("{}")
+    outcome = {"type": "outcome", "state": "succeeded", "outputs": {"model": digest}, "register": "tiny"}
+    end = Conclusion(queue, store, claim, Ended(outcome, "exit status 0", False, None, ""), 30.0, "")
+    assert str(manifest) in end.write(claim.lease)
+    assert queue.get(claim.job.id).state is State.FAILED
 
 
 def test_a_wish_that_is_withdrawn_at_the_last_moment_gives_the_job_back(

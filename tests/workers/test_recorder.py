@@ -156,11 +156,12 @@ def test_a_recorder_that_fails_says_so_once_and_harms_nobody() -> None:
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    told = Told()
-    with recorders({"tensorboard": {"folder": str(tmp_path / "file" / "x")}}, told) as none:
-        none.epoch(epoch(1))
+    told, run = Told(), order((tmp_path / "runs").as_uri(), tmp_path / "run.json")
+    with recorders({"tensorboard": {"folder": str(tmp_path / "file" / "x")}, "mlflow": run}, told) as records:
+        records.epoch(epoch(1))
     assert len(told.lines) == 1
-    assert "epochs are not recorded" in told.lines[0]
+    assert "epochs are not recorded for TensorBoard" in told.lines[0]
+    assert (tmp_path / "run.json").exists(), "the other one has nothing to do with it"
 
 
 def test_a_training_is_the_same_recorded_and_not_and_after_a_kill(

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from typing import Any
 
 from closegap.errors import ServiceError, SpecError, StoreUnavailable
 from closegap_workers.cluster import ClusterError, keep
+from closegap_workers.process import die_with_parent
 
 FAILED, UNREACHABLE, USAGE = 1, 4, 2
 
@@ -79,6 +81,7 @@ def _ray(order: dict[str, Any]) -> int:
         return keep(order)
     from closegap_workers.leftovers import remove
 
+    die_with_parent(signal.SIGKILL, order["parent"])
     json.dump(remove(order["address"], order["job"]), sys.stdout)
     return 0
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
-from closegap.errors import Conflict, NotFound, StorageError
+from closegap.errors import Conflict, ServiceError
 from closegap.job import Claim, Failure, Lease, State, Wish
 from closegap.queue.queue import Queue
 from closegap.storage.artifacts import ArtifactStore
 from closegap.storage.registry import Registry
+from closegap_core.errors import CoreError
 from closegap_workers.channel import Event
 from closegap_workers.execution import Ended
 from closegap_workers.outcome import failure_of
@@ -64,7 +65,7 @@ class Conclusion:
                 Registry(self._store, self._claim.job.project).register(
                     outcome["register"], outcome["outputs"]["model"], self._claim.job.id, self._claim.attempt
                 )
-            except (StorageError, NotFound, OSError) as error:
+            except (ServiceError, CoreError, OSError) as error:  # the registry's; it asks no store
                 return self._failed(failure_of(error))
 
         def write(proof: Lease) -> str:

@@ -56,12 +56,13 @@ def remove(address: str, ray_job: str) -> dict[str, Any]:
     while actors and time.monotonic() < limit:
         time.sleep(0.3)
         actors = _alive(address, ray_job)
-    here = set(psutil.pids())
-    killed = [actor["Pid"] for actor in actors if actor["Pid"] in here and _is_of_ray(actor["Pid"])]
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
-    left = [actor["ActorClassName"] for actor in actors if actor["Pid"] not in killed]
-    return {"killed": killed, "left": left}
+    addresses = {place.address for places in psutil.net_if_addrs().values() for place in places}
+    # On another node the same number is another process.
+    ours = [a for a in actors if a["Address"]["IPAddress"] in addresses and _is_of_ray(a["Pid"])]
+    for actor in ours:
+        os.kill(actor["Pid"], signal.SIGKILL)
+    left = [actor["ActorClassName"] for actor in actors if actor not in ours]
+    return {"killed": [actor["Pid"] for actor in ours], "left": left}
 
 
 def _alive(address: str, ray_job: str) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from closegap.specs.kinds import Spec, SweepSpec
 from closegap.specs.references import find
 from closegap.storage.artifacts import ArtifactStore
 from closegap.storage.registry import Registry
+from closegap_core.errors import CoreError
 from closegap_workers.channel import Event, Stream
 from closegap_workers.cluster import Keeper
 from closegap_workers.execution import Execution, Order
@@ -94,7 +95,7 @@ class Local:
         if outcome["register"] is not None:
             try:
                 self._registry.register(outcome["register"], outputs["model"], identifier, 1)
-            except (ServiceError, OSError) as error:
+            except (ServiceError, CoreError, OSError) as error:
                 return _failed(failure_of(error), say)
         self._outputs[name] = outputs
         say({"type": "state", "to": "succeeded", "outputs": outputs})

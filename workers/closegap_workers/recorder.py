@@ -69,17 +69,17 @@ def recorders(wanted: Mapping[str, Any], channel: Channel) -> Recorders:
         channel.put({"type": "log", "line": line, "level": "warning"})
 
     made: list[Recorder] = []
-    try:
-        if "tensorboard" in wanted:
-            from closegap_workers.tensorboard import TensorBoard
+    if "tensorboard" in wanted:
+        from closegap_workers.tensorboard import TensorBoard
 
+        try:
             made.append(TensorBoard(**wanted["tensorboard"]))
-        if "mlflow" in wanted:
-            from closegap_workers.mlflow_run import MlflowRun
+        except OSError as error:
+            say(f"epochs are not recorded for TensorBoard: {error}")
+    if "mlflow" in wanted:
+        from closegap_workers.mlflow_run import MlflowRun
 
-            made.append(MlflowRun(wanted["mlflow"], say))
-    except OSError as error:
-        say(f"epochs are not recorded: {error}")
+        made.append(MlflowRun(wanted["mlflow"], say))
     return Recorders(made, say)
 
 

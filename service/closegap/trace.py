@@ -62,22 +62,27 @@ def begun() -> Span:
     return Span(secrets.token_hex(16), secrets.token_hex(8))
 
 
+@final
+class EndedSpan(NamedTuple):
+    """What is told of a span. Times are seconds since the epoch."""
+
+    name: str
+    span: Span
+    parent: Span | None
+    began: float
+    ended: float
+    attributes: Mapping[str, Any]
+    error: str = ""
+    """What it ended with; nothing where all went well."""
+
+
 class Tracer(ABC):
-    """Takes spans that have ended. Times are seconds since the epoch."""
+    """Takes spans that have ended."""
 
     on: bool
 
     @abstractmethod
-    def span(
-        self,
-        name: str,
-        span: Span,
-        parent: Span | None,
-        began: float,
-        ended: float,
-        attributes: Mapping[str, Any],
-        error: str = "",
-    ) -> None:
+    def tell(self, told: EndedSpan) -> None:
         """Tell of a span; never waits. One that is not sampled is not told."""
 
     @abstractmethod
@@ -98,7 +103,7 @@ class Tracer(ABC):
             error = type(problem).__name__
             raise
         finally:
-            self.span(name, span, parent, began, time.time(), {}, error)
+            self.tell(EndedSpan(name, span, parent, began, time.time(), {}, error))
 
 
 @final
@@ -107,16 +112,7 @@ class Silent(Tracer):
 
     on = False
 
-    def span(
-        self,
-        name: str,
-        span: Span,
-        parent: Span | None,
-        began: float,
-        ended: float,
-        attributes: Mapping[str, Any],
-        error: str = "",
-    ) -> None:
+    def tell(self, told: EndedSpan) -> None:
         return
 
     def close(self) -> None:
@@ -138,32 +134,24 @@ class Exporting(Tracer):
         self._processor = BatchSpanProcessor(exporter, schedule_delay_millis=_DELAY_MS)
         self._resource = Resource.create({"service.name": service})
 
-    def span(
-        self,
-        name: str,
-        span: Span,
-        parent: Span | None,
-        began: float,
-        ended: float,
-        attributes: Mapping[str, Any],
-        error: str = "",
-    ) -> None:
-        if not span.sampled:
+    def tell(self, told: EndedSpan) -> None:
+        if not told.span.sampled:
             return
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.trace import Status, StatusCode
 
-        told = ReadableSpan(
-            name,
-            context=_context(span),
-            parent=None if parent is None else _context(parent),
+        known = {f"closegap.{key}": value for key, value in told.attributes.items() if value is not None}
+        span = ReadableSpan(
+            told.name,
+            context=_context(told.span),
+            parent=None if told.parent is None else _context(told.parent),
             resource=self._resource,
-            attributes={f"closegap.{key}": value for key, value in attributes.items() if value is not None},
-            start_time=round(1e9 * began),
-            end_time=round(1e9 * max(began, ended)),
-            status=Status(StatusCode.ERROR, error) if error else Status(),
+            attributes=known,
+            start_time=round(1e9 * told.began),
+            end_time=round(1e9 * max(told.began, told.ended)),
+            status=Status(StatusCode.ERROR, told.error) if told.error else Status(),
         )
-        self._processor.on_end(told)
+        self._processor.on_end(span)
 
     def close(self) -> None:
         shutdown: Callable[[], None] = self._processor.shutdown

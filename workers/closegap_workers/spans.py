@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, final
 
 from closegap.job import Claim, Event
-from closegap.trace import Span, Tracer
+from closegap.trace import EndedSpan, Span, Tracer
 from closegap_workers import channel as channels
 from closegap_workers.channel import Channel
 
@@ -92,13 +92,14 @@ class AttemptTrace:
             ("queue wait", job.waited or 0.0, claimed),
             ("claim", self._claim.seconds, claimed + self._claim.seconds),
         ):
+            span = self._root.child(job.id, number, name)
             words = self._attributes(number) | {"priority": job.priority}
-            self._tell(name, self._root.child(job.id, number, name), self._root, end - seconds, end, words)
+            self._tracer.tell(EndedSpan(name, span, self._root, end - seconds, end, words))
         if number > 1 and (lost := _lost(history, number - 1)) is not None:
             began, ended, reason = lost
             span = self._of(self._root, number - 1)
             words = self._attributes(number - 1) | {"outcome": "lost"}
-            self._tell("attempt", span, self._root, began, ended, words, reason)
+            self._tracer.tell(EndedSpan("attempt", span, self._root, began, ended, words, reason))
 
     def hear(self, event: channels.Event) -> None:
         """A `span` event of the attempt's work."""
@@ -109,31 +110,18 @@ class AttemptTrace:
         span = own.child(*place, event["word"]) if event["word"] else own.child()
         parent = own.child(*place, event["below"]) if event["below"] else own
         words = self._attributes(self._claim.attempt) | event["attributes"]
-        self._tell(event["name"], span, parent, event["began"], event["ended"], words)
+        self._tracer.tell(EndedSpan(event["name"], span, parent, event["began"], event["ended"], words))
 
     def end(self, said: str, failed: bool) -> None:
         """The attempt is over; `said` is how, in words."""
         if self._root is not None and self.on:
             span = self._of(self._root, self._claim.attempt)
             words = self._attributes(self._claim.attempt) | {"outcome": said[:200]}
-            self._tell(
-                "attempt", span, self._root, self._began, time.time(), words, said[:500] if failed else ""
-            )
+            error = said[:500] if failed else ""
+            self._tracer.tell(EndedSpan("attempt", span, self._root, self._began, time.time(), words, error))
 
     def _of(self, root: Span, attempt: int) -> Span:
         return root.child(self._claim.job.id, attempt)
-
-    def _tell(
-        self,
-        name: str,
-        span: Span,
-        parent: Span,
-        began: float,
-        ended: float,
-        words: Mapping[str, Any],
-        error: str = "",
-    ) -> None:
-        self._tracer.span(name, span, parent, began, ended, words, error)
 
     def _attributes(self, attempt: int) -> dict[str, Any]:
         job = self._claim.job

@@ -47,6 +47,32 @@ def api(place: Path) -> Iterator[Callable[..., tuple[dict[str, Any], subprocess.
         process.communicate()
 
 
+def test_who_changed_what_is_told_newest_first(closegap: Command, place: Path) -> None:
+    """By this machine's store, and the same by the service before it."""
+    assert closegap("audit").out.strip() == "no such changes"
+    token = closegap("token", "create", "ci", "--role", "viewer", "--project", "vision", "--json").json[
+        "token"
+    ]["id"]
+    closegap("projects", "vision", "--running", "2")
+    closegap("token", "revoke", token)
+    entries = closegap("audit", "--json").json["entries"]
+    assert [entry["action"] for entry in entries] == ["token.revoke", "project.limit", "token.create"]
+    assert entries[0]["target"] == entries[2]["target"] == token
+    only = {
+        "token.create": ["--action", "token.create"], "project.limit": ["--action", "project"],
+        "token.revoke": ["--target", token, "--limit", "1"],
+    }  # fmt: skip
+    for action, options in only.items():
+        assert [entry["action"] for entry in closegap("audit", *options, "--json").json["entries"]] == [
+            action
+        ]
+    found = closegap("audit", "--project", "vision", "--json").json["entries"]
+    assert [entry["action"] for entry in found] == ["project.limit", "token.create"]
+    table = closegap("audit")
+    assert table.out.index("token.revoke") < table.out.index("project.limit")
+    assert closegap("audit", "--limit", "0").code == 2
+
+
 def test_a_token_is_shown_once_and_ends_when_revoked(closegap: Command, place: Path) -> None:
     made = closegap("token", "create", "ci", "--role", "submitter", "--project", "vision", "--expires", "90d")
     assert re.fullmatch(r"cg_[0-9a-f]{12}_[\w-]{43}", made.out.strip())

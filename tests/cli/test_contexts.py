@@ -242,6 +242,17 @@ def test_tokens_are_made_and_ended_through_the_service(closegap: Command, team: 
     assert closegap("token", "revoke", made["token"]["id"], "--json").json["revoked"]
 
 
+def test_who_changed_what_is_told_by_the_service_as_by_the_store(
+    closegap: Command, team: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("closegap.cli.remote._LARGEST_PAGE", 2)  # so that there are pages
+    for number in range(3):
+        closegap("projects", "vision", "--running", str(number))
+    found = both(closegap, "audit")["entries"]
+    assert [entry["action"] for entry in found] == ["project.limit"] * 3
+    assert all(entry["token"] for entry in found)
+
+
 def test_what_works_on_this_machine_only_says_so(closegap: Command, team: str, url: str) -> None:
     said = closegap("gc", "--dry-run")
     assert said.code == 2

@@ -17,7 +17,7 @@ from closegap.cli.app import build
 from .conftest import Command
 
 COMMANDS = [
-    "api", "cancel", "demo", "doctor", "encode", "example", "gc", "login", "logout", "logs", "models", "page",
+    "api", "audit", "cancel", "demo", "doctor", "encode", "example", "gc", "login", "logout", "logs", "models", "page",
     "pause", "plan", "projects", "ps", "resume", "retry", "run", "schema", "set", "show", "submit", "up", "validate",
     "wait", "whoami", "worker", "workers",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import typer
 
 from closegap.cli import (
     api,
+    audit,
     completion,
     connection,
     context,
@@ -69,6 +70,7 @@ def build() -> typer.Typer:
         token,
         workers,
         projects,
+        audit,
         local,
         models,
         encode,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from closegap.client.selection import Selection
     from closegap.errors import Problem
     from closegap.job import Event, Job
+    from closegap.queue.audit import Entry
     from closegap.queue.selector import Selector
     from closegap.specs.spec import Spec
 
@@ -187,6 +188,17 @@ class RemoteService(Service):
     def _of_worker(self, worker: str, action: str, query: Mapping[str, bool]) -> Worker:
         path = f"/v1/workers/{worker}:{action}"
         return read(Worker, self.client.connection.send("POST", path, repeatable=True, query=query))
+
+    def audit(self) -> Iterator[Entry]:
+        from closegap.queue.audit import Entry
+
+        query: dict[str, Any] = {"limit": _LARGEST_PAGE}
+        while True:
+            page = self.client.connection.send("GET", "/v1/audit", repeatable=True, query=query).json()
+            yield from (Entry.model_validate(item, extra="ignore") for item in page["entries"])
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
 
     def tokens(self) -> list[Token]:
         from closegap.access.tokens import Token

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from closegap.client.documents import Plan
     from closegap.errors import Problem
     from closegap.job import Event, Job, Position, Project, Worker
+    from closegap.queue.audit import Entry
     from closegap.queue.selector import Selector
     from closegap.specs.spec import Spec
 
@@ -140,6 +141,10 @@ class Service(ABC):
 
     @abstractmethod
     def undrain(self, worker: str) -> Worker: ...
+
+    @abstractmethod
+    def audit(self) -> Iterator[Entry]:
+        """Who changed what, newest first."""
 
     @abstractmethod
     def tokens(self) -> list[Token]: ...

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from closegap.cli.comparison import Compared
     from closegap.client.documents import Plan
     from closegap.job import Event, Job, Position, Project, Worker
+    from closegap.queue.audit import Entry
     from closegap.queue.queue import Queue
     from closegap.queue.selector import Selector
     from closegap.settings import Settings
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _READ = 1 << 20
 """Files of so many bytes are read against their digests for the list, too; weights only for one model."""
+_PAGE = 500
+"""Entries of the audit stream that are read at once."""
 
 
 @final
@@ -185,6 +188,14 @@ class StoreService(Service):
         after = self._queue.undrain(worker)
         self._access.audit.record(actor(), "worker.undrain", "", after.id)
         return after
+
+    def audit(self) -> Iterator[Entry]:
+        cursor: str | None = None
+        while True:
+            page = self._access.audit.read(_PAGE, cursor)
+            yield from page.entries
+            if (cursor := page.cursor) is None:
+                return
 
     def tokens(self) -> list[Token]:
         return self._access.tokens.list()

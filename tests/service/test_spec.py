@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from closegap.errors import NotFound, Problem, SpecError
-from closegap.specs import pipeline, spec
+from closegap.specs import spec
 from closegap.specs.kinds import EvaluateSpec, SweepSpec, TrainSpec
 from closegap.specs.references import OUTPUTS
 from closegap.specs.space import apply
@@ -82,7 +82,7 @@ def test_register_is_called_so_in_a_spec_and_its_dump() -> None:
 
 def test_a_spec_without_a_name_is_called_as_no_other() -> None:
     specs = spec.parse([TRAIN, {**TRAIN, "name": "train-1"}, TRAIN, {**TRAIN, "name": "train-3"}])
-    found = pipeline.named(specs)
+    found = spec.named(specs)
     assert list(found) == ["train-2", "train-1", "train-4", "train-3"]
     assert list(found.values()) == specs
 

@@ -16,7 +16,6 @@ from typing import Any, final
 from closegap.errors import Problem, ServiceError, SpecError
 from closegap.job import Failure
 from closegap.settings import Settings
-from closegap.specs import pipeline
 from closegap.specs import spec as specs
 from closegap.specs.kinds import Spec, SweepSpec
 from closegap.specs.references import find
@@ -114,7 +113,7 @@ def _needs(spec: Spec) -> set[str]:
 
 def _ordered(wanted: list[Spec]) -> Iterator[tuple[str, Spec]]:
     """Names and specs, each after those it needs, else as they were given."""
-    named = pipeline.named(wanted)
+    named = specs.named(wanted)
     unknown = sorted({need for spec in wanted for need in _needs(spec)} - set(named))
     if unknown:
         message = f"nothing here is called {', '.join(unknown)}"

@@ -41,15 +41,15 @@ def run(
     from closegap.cli import datacheck, specfile
     from closegap.cli.processes import Child, interruptible
     from closegap.settings import Settings, environment
-    from closegap.specs import pipeline
+    from closegap.specs import pipeline, spec
     from closegap.specs.scales import DEFAULT
 
     refuse_context("run", "`submit` gives the jobs to the service")
     settings = Settings.load()
     file = specfile.read(source, overrides, scale)
     specs = checked(file, None if skip_data_check else datacheck.problems)
-    named = pipeline.named(specs)
-    kinds = {name: spec.kind for name, spec in named.items()}
+    named = spec.named(specs)
+    kinds = {name: item.kind for name, item in named.items()}
     if lost := pipeline.unknown(specs, kinds, queue=False):
         raise file.invalid(tuple(lost))
     if file.title and not as_json:

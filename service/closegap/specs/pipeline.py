@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from itertools import count
 from typing import TYPE_CHECKING
 
 from closegap.errors import Problem
@@ -30,18 +29,6 @@ def uses(spec: Spec) -> dict[str, list[tuple[Path, str | None]]]:
     )
     for path, name, output in references.find(value):
         found.setdefault(name, []).append((path, output))
-    return found
-
-
-def named(specs: Sequence[Spec]) -> dict[str, Spec]:
-    """Each spec by its name; one that has none by its kind and its place, or the next number that is nobody's."""
-    taken = {spec.name for spec in specs}
-    found: dict[str, Spec] = {}
-    for place, spec in enumerate(specs, 1):
-        free = (name for number in count(place) if (name := f"{spec.kind}-{number}") not in taken)
-        name = spec.name or next(free)
-        found[name] = spec
-        taken.add(name)
     return found
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import count
 from typing import Any
 
 from pydantic import ValidationError
@@ -42,6 +43,7 @@ __all__ = [
     "dump",
     "example",
     "load",
+    "named",
     "parse",
     "resolve",
     "schema",
@@ -92,6 +94,18 @@ def resolve(spec: Spec, inputs: Mapping[str, Mapping[str, Any]]) -> Spec:
 def dump(spec: Spec) -> dict[str, Any]:
     """The normalised spec, every default written out, as plain JSON values."""
     return spec.model_dump(mode="json", by_alias=True)
+
+
+def named(specs: Sequence[Spec]) -> dict[str, Spec]:
+    """Each spec by its name; one that has none by its kind and its place, or the next number that is nobody's."""
+    taken = {spec.name for spec in specs}
+    found: dict[str, Spec] = {}
+    for place, spec in enumerate(specs, 1):
+        free = (name for number in count(place) if (name := f"{spec.kind}-{number}") not in taken)
+        name = spec.name or next(free)
+        found[name] = spec
+        taken.add(name)
+    return found
 
 
 def digest(spec: Spec) -> str:

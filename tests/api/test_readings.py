@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from closegap.api.context import Context
-from closegap.api.readings import JOBS, Readings, Shelf
+from closegap.api.readings import EMPTY, Readings, Shelf
 from closegap.job import Capacity, Lease
 from closegap.specs import spec
 from tests.api.conftest import TRAIN
@@ -77,17 +77,25 @@ def test_threads_that_look_at_once_read_once(context: Context, lease: Lease) -> 
         assert list(pool.map(look, range(24))) == [199] * 24
 
 
-def test_only_so_many_jobs_are_kept(context: Context, lease: Lease) -> None:
+def test_only_so_many_numbers_are_kept(
+    context: Context, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context.queue.report(lease, [epoch(number, -1.0) for number in range(1, 11)])
     shelf = Shelf(context.queue)
-    with shelf.of(lease.job) as readings:
-        first = readings
-    for number in range(JOBS - 1):
-        with shelf.of(f"train-{number}"):
-            continue
-    with shelf.of(lease.job) as readings:
-        assert readings is first
-    for number in range(JOBS):
-        with shelf.of(f"train-{number}"):
-            continue
-    with shelf.of(lease.job) as readings:
-        assert readings is not first
+
+    def kept(before: Readings | None, job: str) -> tuple[bool, Readings]:
+        with shelf.of(job) as readings:
+            return readings is before, readings
+
+    _, first = kept(None, lease.job)
+    assert first.size() == 30  # epoch, its ELBO, its seconds
+    _, other = kept(None, "train-other")
+    assert kept(first, lease.job)[0]
+    assert kept(other, "train-other")[0]
+    monkeypatch.setattr("closegap.api.readings.VALUES", 30 + EMPTY)
+    assert kept(first, lease.job)[0]  # the last to be asked for stays, the other goes
+    again, _ = kept(other, "train-other")
+    assert not again
+    monkeypatch.setattr("closegap.api.readings.VALUES", 20)
+    assert not kept(first, lease.job)[0]
+    assert told(kept(None, lease.job)[1]) == anew(context, lease)  # more than is kept, and yet whole

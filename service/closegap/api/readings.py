@@ -17,8 +17,10 @@ X = ("epoch", "iteration", "step", "rows")
 """What a reported value is drawn over: the first of these that the event has."""
 ORDER = "event"
 """What it is drawn over where the event has none of them: the order of events."""
-JOBS = 8
-"""Jobs whose numbers are kept, those asked for last: of 10,000 epochs they take 10 MB."""
+VALUES = 2_000_000
+"""Numbers that are kept, of the jobs that were asked for last: 100 MB. A training of 10,000 epochs has 150,000."""
+EMPTY = 50
+"""What a job without numbers counts."""
 _WITHOUT = frozenset({"progress", "log", "state", "wish", "change", "end", "trial"})
 _DEEPEST = 4
 Columns = dict[str, tuple[list[float], list[float | None]]]
@@ -44,6 +46,10 @@ class Readings:
                 self._take(kind, data)
             self._after = after
 
+    def size(self) -> int:
+        """Numbers in it."""
+        return sum(len(xs) for columns in self.columns.values() for xs, _ in columns.values())
+
     def _take(self, kind: str, data: Mapping[str, Any]) -> None:
         x = next((name for name in X if _is_number(data.get(name))), ORDER)
         place = float(self._count if x == ORDER else data[x])
@@ -59,20 +65,30 @@ class Shelf:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._kept: OrderedDict[str, Readings] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Readings, int]] = OrderedDict()
+        """With what each counts."""
+        self._total = 0
         self._lock = threading.Lock()
 
     @contextmanager
     def of(self, job: str) -> Iterator[Readings]:
         """As they are now; nobody else changes them inside. The id is whole, and its owner may be asked about it."""
         with self._lock:
-            found = self._kept.setdefault(job, Readings())
-            self._kept.move_to_end(job)
-            while len(self._kept) > JOBS:
-                self._kept.popitem(last=False)
+            found, _ = self._kept.setdefault(job, (Readings(), 0))
         with found.lock:
             found.go_on(self._queue, job)
+            self._keep(job, found)
             yield found
+
+    def _keep(self, job: str, found: Readings) -> None:
+        """Remember it as the last, and forget the first ones while they all are too many."""
+        with self._lock:
+            _, before = self._kept.pop(job, (found, 0))
+            self._kept[job] = found, EMPTY + found.size()
+            self._total += self._kept[job][1] - before
+            while self._total > VALUES:
+                _, (_, size) = self._kept.popitem(last=False)
+                self._total -= size
 
 
 def _file(value: Mapping[str, Any], prefix: str, depth: int, place: float, columns: Columns) -> None:

@@ -259,12 +259,30 @@ def test_a_plan_knows_how_long_it_took_before_or_says_why_it_does_not(by: As, co
     again = plan({**TRAIN, "training": {"epochs": 30, "learning_rate": 0.1}, "name": "n"})
     assert (again["seconds"], again["seconds_from"]) == (pytest.approx(3 * took), job)
     assert again["seconds_why"].startswith("30 epochs of ")
+    client.post("/v1/jobs", json={**TRAIN, "training": {"epochs": 10}})
+    for end in (
+        "release",
+        "succeed",
+    ):  # its second attempt goes on from a checkpoint: it says nothing of the whole
+        claim = context.queue.claim("w", Capacity(cpus=1), 30)
+        assert claim is not None
+        context.queue.start(claim.lease)
+        context.queue.release(claim.lease, "drains") if end == "release" else context.queue.succeed(
+            claim.lease, {}
+        )
+    assert plan({**TRAIN, "training": {"epochs": 30}})["seconds_from"] == job
     wider = plan({**TRAIN, "model": {"likelihood": "bernoulli", "levels": [{"latent": 5}]}})
     assert (wider["seconds"], wider["seconds_from"]) == (None, "")
     assert wider["seconds_why"] == (
         "unknown, because no train job with the same model, inference, data and batch size has succeeded in "
         "project default"
     )
+
+
+def test_a_plan_of_many_asks_the_store_little_more_than_that_of_one(by: As, context: Context) -> None:
+    before = context.client.info("stats")["total_commands_processed"]
+    assert len(by("viewer").post("/v1/jobs:plan", json=[TRAIN] * 100).json()["jobs"]) == 100
+    assert context.client.info("stats")["total_commands_processed"] - before < 100
 
 
 def test_a_plan_of_an_encoding_knows_rows_and_their_rate(by: As, context: Context) -> None:

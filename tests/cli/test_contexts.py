@@ -20,6 +20,7 @@ from closegap.api.context import Context
 from closegap.job import Capacity, Failure
 from closegap.settings import Settings
 from tests.api.sealed import sealed_model
+from tests.client.little import Little, Says
 from tests.serving import brief, context, secret, url
 
 from .conftest import Command
@@ -284,3 +285,8 @@ def test_doctor_looks_at_the_service(
     said = closegap("doctor", "--json")
     assert (said.code, said.json["checks"][-1]["name"]) == (1, "service")
     assert json.dumps(said.json).count("closegap up") >= 1
+    with Little(lambda number, asked: Says(404, b"<html>")) as another:
+        monkeypatch.setenv("CLOSEGAP_URL", another.url)
+        said = closegap("doctor", "--json")
+    assert (said.code, said.json["checks"][-1]["name"]) == (1, "service")
+    assert "is the address that of a closegap service?" in said.json["checks"][-1]["remedy"]

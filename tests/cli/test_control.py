@@ -111,7 +111,12 @@ def test_projects_are_listed_and_limited(closegap: Command, job: str) -> None:
     assert (vision["most_running"], vision["most_gpus"], vision["waiting"]) == (4, 1.5, 1)
     [vision] = closegap("projects", "vision", "--gpus", "none", "--json").json["projects"]
     assert (vision["most_running"], vision["most_gpus"]) == (4, None)
-    for arguments in (("--running", "3"), ("vision", "--running", "many"), ("vision", "--gpus", "-1")):
+    for arguments in (
+        ("--running", "3"),
+        ("vision", "--running", "many"),
+        ("vision", "--gpus", "-1"),
+        ("vision", "--gpus", "nan"),
+    ):
         assert closegap("projects", *arguments).code == 2
 
 
@@ -123,7 +128,8 @@ def test_gc_says_what_would_go_and_removes_it(closegap: Command, job: str, queue
     assert closegap("gc", "--older-than", "0s", "--dry-run", "--json").json["removed"] is False
     assert closegap("gc", "--older-than", "0s").out == f"removed  {job}\n"
     assert closegap("show", job).code == 102
-    assert closegap("gc", "--older-than", "soon").code == 2
+    for words in ("soon", "10000000d", "9" * 400):
+        assert closegap("gc", "--older-than", words).code == 2
 
 
 def test_every_change_is_in_the_audit_stream(closegap: Command, job: str, queue: Queue) -> None:

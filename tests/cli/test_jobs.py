@@ -130,6 +130,12 @@ def test_logs_are_lines_for_people_and_json_lines_for_programs(
     assert [event["type"] for event in events] == ["state", "state", "state", "epoch", "log", "progress"]
     later = closegap("logs", job, "--json", "--after", events[3]["id"]).lines
     assert [event["type"] for event in later] == ["log"]
+    assert closegap("logs", job, "--after", "yesterday").code == 2
+    queue.change(job, priority=60, actor="anna")
+    queue.pause(job, actor="bert")
+    changed, wished = closegap("logs", job).out.splitlines()[-2:]
+    assert changed.endswith("changed: priority 60, labels none  [anna]")
+    assert wished.endswith("asked to become paused: paused by bert  [bert]")
 
 
 def test_log_lines_are_chosen_and_steer_no_terminal(closegap: Command, job: str, queue: Queue) -> None:

@@ -177,7 +177,7 @@ def test_a_worker_hears_that_a_limit_lets_a_job_run(queue: Queue, train: Train, 
 
 
 def test_a_limit_is_no_negative_number(queue: Queue) -> None:
-    for running, gpus in ((-1, None), (None, -0.5)):
+    for running, gpus in ((-1, None), (None, -0.5), (None, float("nan")), (None, float("inf"))):
         with pytest.raises(Conflict, match="is no limit"):
             queue.limit("vision", running, gpus)
 

@@ -8,7 +8,7 @@ from typing import Any, final
 from pydantic import BaseModel, Field
 
 from closegap.errors import Refused
-from closegap.job import Project, State, Worker
+from closegap.job import Job, Project, State, Worker
 from closegap.queue import estimate, fleet, waiting
 from closegap.queue.census import Census
 from closegap.queue.queue import Queue
@@ -74,18 +74,33 @@ def plan(queue: Queue, census: Census, specs: Sequence[Spec], project: str) -> P
     queue.check(specs, project)
     workers = [worker for worker in queue.workers() if worker.alive]
     [limits] = queue.projects({project})
-    return Plan(
-        project=project,
-        jobs=[_planned(queue, item, limits, workers, census.ahead(item.priority)) for item in specs],
-    )
+    # Of each priority and kind once, however many specs there are.
+    ahead = {priority: census.ahead(priority) for priority in {item.priority for item in specs}}
+    done = {kind: estimate.known(queue, kind, project) for kind in {item.kind for item in specs}}
+    fits = _refused(queue, specs, project) is None
+    jobs = [
+        _planned(
+            item, limits, workers, ahead[item.priority], done[item.kind],
+            None if fits else _refused(queue, [item], project),
+        )
+        for item in specs
+    ]  # fmt: skip
+    return Plan(project=project, jobs=jobs)
 
 
-def _planned(queue: Queue, item: Spec, project: Project, workers: Sequence[Worker], ahead: int) -> Planned:
+def _planned(
+    item: Spec,
+    project: Project,
+    workers: Sequence[Worker],
+    ahead: int,
+    done: Sequence[Job],
+    refused: str | None,
+) -> Planned:
     cpus, gpus = item.resources.total_cpus, item.resources.total_gpus
     able = [worker for worker in workers if fleet.holds(worker.capacity, item.kind, cpus, gpus)]
-    needs, refused = sorted(pipeline.uses(item)), _refused(queue, item, project.name)
+    needs = sorted(pipeline.uses(item))
     position = waiting.queued(item.kind, waiting.Standing(ahead + 1, cpus, gpus), workers, project)
-    takes = estimate.estimate(queue, item, project.name)
+    takes = estimate.estimate(item, done, project.name)
     return Planned(
         spec=spec.dump(item),
         digest=spec.digest(item),
@@ -105,9 +120,10 @@ def _planned(queue: Queue, item: Spec, project: Project, workers: Sequence[Worke
     )
 
 
-def _refused(queue: Queue, item: Spec, project: str) -> str | None:
+def _refused(queue: Queue, specs: Sequence[Spec], project: str) -> str | None:
+    """Why the first of these that can never run cannot."""
     try:
-        queue.refuse_impossible([item], project)
+        queue.refuse_impossible(specs, project)
     except Refused as error:
         return str(error)
     return None

@@ -32,8 +32,8 @@ def gc(
 
     try:
         before = datetime.now(UTC) - timedelta(seconds=words.seconds_of(older_than))
-    except ValueError as error:
-        raise UsageError(f"--older-than: {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--older-than {older_than}: {error}") from error
     refuse_service("gc")
     queue, artifacts = open_queue(), open_artifacts()
     found = (retention.find if dry_run else retention.collect)(queue, artifacts, before)

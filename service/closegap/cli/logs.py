@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,13 +12,15 @@ from closegap.cli import output, words
 from closegap.cli.command import AsJsonLines, add
 from closegap.cli.connection import open_service
 from closegap.cli.detail import move_text
-from closegap.cli.errors import NotFinished
+from closegap.cli.errors import NotFinished, UsageError
 from closegap.cli.exits import ExitCode, of_states
 from closegap.cli.jobs import JobId
 from closegap.loglines import LEVELS, Filter, text_of
 
 if TYPE_CHECKING:
     from closegap.job import Event
+
+_ID = re.compile(r"\d{1,18}(-\d{1,18})?", re.ASCII)
 
 
 def logs(
@@ -36,6 +39,8 @@ def logs(
     as_json: AsJsonLines = False,
 ) -> ExitCode:
     """What happened to a job and what it reported: states, epochs, messages. With -f the exit code is the job's."""
+    if not _ID.fullmatch(after):
+        raise UsageError(f"--after {after}: accepted is the id of an event, as --json shows it")
     wanted = _filter(level, attempt, rank, trial, grep)
     service = open_service()
     found = service.get(job)
@@ -66,7 +71,7 @@ def register(app: typer.Typer) -> None:
 
 def text(event: Event) -> str:
     """One line about an event."""
-    if event.type in ("state", "cancel"):
+    if event.type in ("state", "wish", "change"):
         return move_text({"time": event.time.isoformat(), "type": event.type} | event.data)
     time = event.time.isoformat()[:19].replace("T", " ")
     return f"{time}  {sentence(event.type, event.data)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,9 +64,12 @@ def _number(option: str, text: str, whole: bool = False) -> float | None:
     if text == _UNLIMITED:
         return None
     try:
-        return int(text) if whole else float(text)
-    except ValueError as error:
-        raise UsageError(f"{option} {text}: accepted is a number, or {_UNLIMITED}") from error
+        number = int(text) if whole else float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise UsageError(f"{option} {text}: accepted is a number ≥ 0, or {_UNLIMITED}")
+    return number
 
 
 def _table(found: list[Project]) -> Table:

@@ -28,6 +28,9 @@ def checks(chosen: Chosen) -> Iterator[Check]:
         except Unreachable as error:
             yield Check("service", "fail", str(error), "start it, or `closegap context use` another")
             return
+        except ClientError as error:
+            yield Check("service", "fail", str(error), _REMEDIES["service"])
+            return
         for check in (service, token, store, workers):
             try:
                 yield check(client)

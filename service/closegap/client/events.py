@@ -39,7 +39,10 @@ def follow(
     while True:
         try:
             for event in _stream(connection, job, after, types):
-                failures, since, after = 0, time.monotonic(), event.id
+                failures, since = 0, time.monotonic()
+                if event is None:
+                    continue
+                after = event.id
                 yield event
                 if event.type == "end":
                     return
@@ -74,22 +77,27 @@ def page(
     return read(EventPage, response)
 
 
-def parsed(lines: Iterable[str]) -> Iterator[Sent]:
-    """Server-sent events of lines; comments, which keep a stream open, are left out."""
+def parsed(lines: Iterable[str]) -> Iterator[Sent | None]:
+    """Server-sent events of lines; None for a comment: the stream is alive, and nothing has happened."""
     fields: dict[str, list[str]] = {}
     last = ""
     for line in lines:
-        if line:
+        if line.startswith(":"):
+            yield None
+        elif line:
             name, _, value = line.partition(":")
             fields.setdefault(name, []).append(value.removeprefix(" "))
-            continue
-        last = fields.get("id", [last])[-1]
-        if "data" in fields:
-            yield Sent(last, fields.get("event", ["message"])[-1], "\n".join(fields["data"]))
-        fields = {}
+        else:
+            last = fields.get("id", [last])[-1]
+            if "data" in fields:
+                yield Sent(last, fields.get("event", ["message"])[-1], "\n".join(fields["data"]))
+            fields = {}
 
 
-def _stream(connection: Connection, job: str, after: str, types: Sequence[str] | None) -> Iterator[Event]:
+def _stream(
+    connection: Connection, job: str, after: str, types: Sequence[str] | None
+) -> Iterator[Event | None]:
+    """None for a sign of life."""
     headers = {"Accept": "text/event-stream", "Last-Event-ID": after}
     query = {"type": None if types is None else list(types)}
     with connection.stream(
@@ -97,9 +105,9 @@ def _stream(connection: Connection, job: str, after: str, types: Sequence[str] |
     ) as response:
         for sent in parsed(_lines(response.iter_bytes())):
             try:
-                yield Event.model_validate_json(sent.data, extra="ignore")
+                yield None if sent is None else Event.model_validate_json(sent.data, extra="ignore")
             except ValueError as error:
-                raise NoService(f"an event of {connection.url} cannot be read: {sent.data[:200]}") from error
+                raise NoService(f"an event of {connection.url} cannot be read: {sent}"[:300]) from error
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
 from typing import Any, final
 
 import redis
 
 from closegap.job import AGEING_SECONDS, Record
+from closegap.queue.records import requests
 from closegap.store.store import speaking
 
 
@@ -36,13 +35,14 @@ class Census:
 
     def ahead(self, priority: int) -> int:
         """How many jobs wait that would come before one of this priority that came now."""
-        score = (time.time() - priority * AGEING_SECONDS) * 1e6
-        with speaking(self._client):
-            lines: Any = self._client.zrange(f"{self._root}:lines", 0, -1)
-            with self._client.pipeline(transaction=False) as pipe:
-                for line in lines:
-                    pipe.zcount(f"{self._root}:line:{line}", "-inf", f"({score:.0f}")
-                return sum(pipe.execute())
+        with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
+            pipe.time()  # the store's: scores are made by it
+            pipe.zrange(f"{self._root}:lines", 0, -1)
+            (seconds, micros), lines = pipe.execute()
+            score = (seconds - priority * AGEING_SECONDS) * 1e6 + micros
+            for line in lines:
+                pipe.zcount(f"{self._root}:line:{line}", "-inf", f"({score:.0f}")
+            return sum(pipe.execute())
 
     def lines(self, projects: frozenset[str] | None) -> list[Line]:
         """The lines of these projects (None: all) that somebody waits in, by whose turn it is."""
@@ -62,11 +62,7 @@ class Census:
 
     def requests(self, ids: Sequence[str]) -> list[tuple[float, float]]:
         """(cpus, gpus) that each of these jobs asks for in all; nothing for one that is gone."""
-        with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
-            for identifier in ids:
-                pipe.hget(f"{self._root}:job:{identifier}", "request")
-            found = [json.loads(text) if text else {} for text in pipe.execute()]
-        return [(request.get("cpus", 0.0), request.get("gpus", 0.0)) for request in found]
+        return requests(self._client, self._root, ids)
 
     def visible(self, ids: Sequence[str], projects: frozenset[str]) -> frozenset[str]:
         """Those of the ids whose jobs are of these projects."""

@@ -38,12 +38,17 @@ class Estimate(NamedTuple):
     why: str
 
 
-def estimate(queue: Queue, item: Spec, project: str) -> Estimate:
-    """Of one attempt that is not interrupted. Raises StoreUnavailable."""
+def known(queue: Queue, kind: str, project: str) -> list[Job]:
+    """The newest jobs of a kind that did all of their work in one attempt. Raises StoreUnavailable."""
     alike = Selector(
-        projects=frozenset({project}), states=frozenset({State.SUCCEEDED}), kinds=frozenset({item.kind})
+        projects=frozenset({project}), states=frozenset({State.SUCCEEDED}), kinds=frozenset({kind})
     )
-    jobs = [job for job in queue.jobs(alike, _RECENT).jobs if _took(job) > 0]
+    found = queue.jobs(alike, _RECENT).jobs
+    return [job for job in found if _took(job) > 0 and job.attempt == 1 and job.retry_of is None]
+
+
+def estimate(item: Spec, jobs: Sequence[Job], project: str) -> Estimate:
+    """Of one attempt that is not interrupted, from `known` jobs of its kind."""
     wanted = spec.dump(item)
     for job in jobs:
         if _work(job.spec) == _work(wanted):

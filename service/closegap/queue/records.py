@@ -114,11 +114,7 @@ class Records:
 
     def requests(self, ids: Sequence[str]) -> list[tuple[float, float]]:
         """(cpus, gpus) that each job asks for in all."""
-        with speaking(self._client), self._client.pipeline(transaction=False) as pipe:
-            for identifier in ids:
-                pipe.hget(f"{self._root}:job:{identifier}", "request")
-            found = [json.loads(text) for text in pipe.execute()]
-        return [(request["cpus"], request["gpus"]) for request in found]
+        return requests(self._client, self._root, ids)
 
     def _names(self, projects: Projects) -> list[str]:
         with speaking(self._client):
@@ -128,6 +124,15 @@ class Records:
                 some: Any = self._client.sscan(f"{self._root}:names:{project}", count=_SUGGESTED)[1]
                 names += list(some)[: _SUGGESTED - len(names)]
         return names
+
+
+def requests(client: redis.Redis, root: str, ids: Sequence[str]) -> list[tuple[float, float]]:
+    """(cpus, gpus) that each job asks for in all; nothing for one that is gone."""
+    with speaking(client), client.pipeline(transaction=False) as pipe:
+        for identifier in ids:
+            pipe.hget(f"{root}:job:{identifier}", "request")
+        found = [json.loads(text) if text else {} for text in pipe.execute()]
+    return [(request.get("cpus", 0.0), request.get("gpus", 0.0)) for request in found]
 
 
 def _job(fields: Mapping[str, str]) -> Job:

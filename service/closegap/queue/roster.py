@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -27,7 +28,9 @@ class Roster(Part):
 
     def limit(self, project: str, running: int | None, gpus: float | None) -> Project:
         """What a project's jobs may hold at most, together; None is without limit. Raises Conflict."""
-        if not re.fullmatch(PROJECT, project) or min(running or 0, gpus or 0) < 0:
+        if not re.fullmatch(PROJECT, project) or not all(
+            0 <= (most or 0) < math.inf for most in (running, gpus)
+        ):
             raise Conflict(
                 f"running {running}, gpus {gpus} is no limit of `{project}`; accepted: {PROJECT_WORDS}; ≥ 0"
             )

@@ -100,6 +100,15 @@ def store_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
+def own_store(tmp_path: Path) -> Iterator[EmbeddedStore]:
+    """A store that a test may kill."""
+    store = EmbeddedStore(tmp_path / "own")
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
 def settings(store_home: Path, tmp_path: Path) -> Settings:
     """Of the session's store; namespace and storage are the test's own."""
     namespace = f"test-{secrets.token_hex(6)}"

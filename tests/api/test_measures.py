@@ -233,15 +233,6 @@ def test_without_the_store_it_is_told_that_it_is_away(
 
 
 @pytest.fixture
-def own_store(tmp_path: Path) -> Iterator[EmbeddedStore]:
-    """A store that a test may stop."""
-    store = EmbeddedStore(tmp_path / "own")
-    store.start()
-    yield store
-    store.stop()
-
-
-@pytest.fixture
 def own_settings(own_store: EmbeddedStore, tmp_path: Path) -> Settings:
     """Of that store."""
     return Settings.load(home=tmp_path / "own", storage=(tmp_path / "storage").as_uri())

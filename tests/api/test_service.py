@@ -8,8 +8,6 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -41,6 +39,7 @@ class Served:
     def __enter__(self) -> str:
         self.thread.start()
         while not self.server.started:
+            assert self.thread.is_alive()
             time.sleep(0.005)
         return server_url(self.place)
 
@@ -157,14 +156,13 @@ def test_a_process_draws_some_tokens_at_a_time(context: Context) -> None:
     assert context.client.info("commandstats")["cmdstat_evalsha"]["calls"] - before <= 10
 
 
-def test_without_the_store_nobody_is_counted_and_nobody_let_in(settings: Settings, tmp_path: Path) -> None:
-    own = settings.model_copy(update={"home": tmp_path / "own"})
-    store = EmbeddedStore(own.home)
-    store.start()
-    context = opened(own)
+def test_without_the_store_nobody_is_counted_and_nobody_let_in(
+    settings: Settings, own_store: EmbeddedStore
+) -> None:
+    context = opened(settings.model_copy(update={"home": own_store.home}))
     limits = context.limits
     limits.rate.take("a")
-    store.stop()
+    own_store.stop()
     for read in (context.feed.recorded("j", "0"), context.feed.latest("j")):
         with pytest.raises(StoreUnavailable):
             asyncio.run(read)
@@ -180,18 +178,9 @@ def test_guessing_tokens_is_slowed(served: httpx.Client) -> None:
     assert codes[:50] == [401] * 50
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[tuple[EmbeddedStore, Settings]]:
-    """A store that may be killed, and its settings."""
-    store = EmbeddedStore(tmp_path / "own")
-    store.start()
-    yield store, Settings.load(home=tmp_path / "own", api_beat_seconds=0.2)
-    store.stop()
-
-
-def test_the_store_goes_away_and_comes_back(own: tuple[EmbeddedStore, Settings]) -> None:
+def test_the_store_goes_away_and_comes_back(own_store: EmbeddedStore) -> None:
     """503 with Retry-After meanwhile; streams end and can be taken up; the service needs no restart."""
-    store, settings = own
+    store, settings = own_store, Settings.load(home=own_store.home, api_beat_seconds=0.2)
     context = opened(settings)
     secret = context.tokens.create("a", Role.ADMIN).secret
     headers = {"Authorization": f"Bearer {secret}"}

@@ -16,7 +16,6 @@ from closegap.settings import Settings
 from closegap.specs import spec
 from closegap.specs.spec import Spec
 from closegap.storage.artifacts import ArtifactStore
-from closegap.store.embedded import EmbeddedStore
 from closegap_core import bundle
 
 TRAIN: dict[str, Any] = {
@@ -47,15 +46,6 @@ def chain() -> list[Spec]:
             {"kind": "encode", "name": "c", "model": "${x.model}", "data": {"part": "test"}},
         ]
     )
-
-
-@pytest.fixture
-def own_store(tmp_path: Path) -> Iterator[EmbeddedStore]:
-    """A store that a test may kill."""
-    store = EmbeddedStore(tmp_path / "own")
-    store.start()
-    yield store
-    store.stop()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import yaml
 from closegap.errors import NotFound, Problem, SpecError
 from closegap.specs import spec
 from closegap.specs.kinds import EvaluateSpec, SweepSpec, TrainSpec
-from closegap.specs.references import OUTPUTS
+from closegap.specs.references import KINDS, OUTPUTS
 from closegap.specs.space import apply
 from closegap_core.config import TrainConfig
 
@@ -39,6 +39,10 @@ def _told(source: Any) -> list[str]:
 
 
 # --- examples, schemas, digests ------------------------------------------------------------------------------------
+
+
+def test_every_kind_is_known_everywhere() -> None:
+    assert set(KINDS) == set(spec.SPECS) == set(OUTPUTS)
 
 
 @pytest.mark.parametrize("kind", spec.SPECS)

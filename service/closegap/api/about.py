@@ -19,9 +19,9 @@ from closegap.api.problem import Answer
 from closegap.queue.audit import Entry
 from closegap.specs import spec
 from closegap.specs.kinds import SPECS
+from closegap.specs.references import Kind
 
 router = APIRouter(tags=["about"])
-Kind = Literal["train", "sweep", "evaluate", "export", "encode", "compare"]
 
 
 @final

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal, final
+from typing import Annotated, final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -29,6 +29,7 @@ from closegap.api.selection import Selection, labels_of, selector
 from closegap.job import Job, State
 from closegap.specs.kinds import Priority
 from closegap.specs.labels import checked
+from closegap.specs.references import Kind
 
 router = APIRouter(tags=["jobs"])
 
@@ -74,9 +75,7 @@ def list_jobs(
         list[str] | None, Query(max_length=100, description="Absent: all that the token may see.")
     ] = None,
     state: Annotated[list[State] | None, Query()] = None,
-    kind: Annotated[
-        list[Literal["train", "sweep", "evaluate", "export", "encode", "compare"]] | None, Query()
-    ] = None,
+    kind: Annotated[list[Kind] | None, Query()] = None,
     label: Annotated[
         list[str] | None, Query(max_length=50, description="`name=value`; all of them must hold.")
     ] = None,

@@ -8,12 +8,12 @@ import typer
 
 from closegap.cli import completion
 from closegap.cli.errors import UsageError
+from closegap.specs.references import KINDS
 
 if TYPE_CHECKING:
     from closegap.queue.selector import Selector
 
 STATES = ("blocked", "queued", "claimed", "running", "paused", "succeeded", "failed", "cancelled")
-KINDS = ("train", "sweep", "evaluate", "export", "encode", "compare")
 
 States = Annotated[
     list[str] | None,

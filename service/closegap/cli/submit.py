@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
 from closegap.cli.connection import open_service
 from closegap.cli.exits import ExitCode, of_states
+from closegap.specs.references import Kind
 
 if TYPE_CHECKING:
     from closegap.cli.specfile import SpecFile
@@ -37,10 +38,7 @@ Scale = Annotated[
 SkipData = Annotated[
     bool, typer.Option("--skip-data-check", help="Do not look at the data: it is only where the workers are.")
 ]
-Kind = Annotated[
-    Literal["train", "sweep", "evaluate", "export", "encode", "compare"],
-    typer.Argument(help="The kind of job."),
-]
+KindName = Annotated[Kind, typer.Argument(help="The kind of job.")]
 
 InProject = Annotated[
     str | None,
@@ -121,14 +119,14 @@ def validate(
         output.line(f"{spec.name or '(no name)'}: valid {spec.kind} spec")
 
 
-def schema(kind: Kind, as_json: AsJson = False) -> None:
+def schema(kind: KindName, as_json: AsJson = False) -> None:
     """The JSON schema of a kind of spec (always JSON)."""
     from closegap.specs import spec
 
     output.document(spec.schema(kind))
 
 
-def example(kind: Kind, as_json: AsJson = False) -> None:
+def example(kind: KindName, as_json: AsJson = False) -> None:
     """A commented spec of a kind, ready to run (YAML; --json: without the comments)."""
     from closegap.specs import document, spec
 

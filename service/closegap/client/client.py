@@ -17,6 +17,7 @@ from closegap.client import selection, specs
 from closegap.client.connection import Connection, read
 from closegap.client.documents import (
     CancelledJobs,
+    Code,
     Info,
     JobPage,
     Normalised,
@@ -236,5 +237,5 @@ class Client:
 
     def page(self) -> str:
         """A link to the service's page that signs a browser in as this token, once, within five minutes."""
-        made = self.connection.send("POST", "/v1/session:offer", repeatable=True).json()
-        return f"{self.connection.url}/login#{made['code']}"
+        made = read(Code, self.connection.send("POST", "/v1/session:offer", repeatable=True))
+        return f"{self.connection.url}/login#{made.code}"

@@ -1,4 +1,5 @@
-"""What the service answers, typed. Records of jobs, events, workers and versions are the service's own classes.
+"""What the service answers, typed. Records of jobs, events, workers and projects are the service's own classes; those
+of the registry are not, for they come with all that a bundle needs, which a client does not.
 
 These name what the client reads; a newer service may send more, which `connection.read` passes over. A test keeps them
 to what the API gives.
@@ -277,6 +278,14 @@ class Info(Document):
     api: str
     kinds: tuple[str, ...]
     limits: dict[str, float]
+
+
+@final
+class Code(Document):
+    """A way into the page, good once and for so many seconds."""
+
+    code: str
+    seconds: int
 
 
 @final

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 Path = tuple[str | int, ...]
 
@@ -16,6 +16,9 @@ DEFAULT_PROJECT = "default"
 """The project of whoever names none."""
 REFERENCE = re.compile(r"\$\{(" + NAME + r")\.([a-z_]+)\}")
 
+Kind = Literal["train", "sweep", "evaluate", "export", "encode", "compare"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""Of jobs."""
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "train": ("model", "valid_elbo", "epochs"),
     "sweep": ("sweep", "model", "best"),

@@ -31,6 +31,7 @@ SERVICE_FOR_WORKERS = frozenset(
         "queue.queue",
         "settings",
         "specs.kinds",
+        "specs.pipeline",
         "specs.references",
         "specs.space",
         "specs.spec",

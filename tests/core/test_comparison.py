@@ -287,11 +287,18 @@ def test_a_line_may_be_published_that_another_entry_measured(tmp_path: Path) -> 
     own, _, _, sgd = of_one_pass(-3.0)["lines"]
     first = altered(evaluation(tmp_path, "a", -3.0), frontier=of_one_pass(-3.0) | {"lines": [own, sgd]})
     told = {"point": {"line": "adam", "passes": 10}, "published": {"frontier.elbo": -90}}
-    entries = [({"label": "a", "point": {"passes": 0}}, first)]
-    entries += [
-        ({"label": "b", **told}, altered(evaluation(tmp_path, "b", -2.0), frontier=of_one_pass(-2.0)))
+    second = altered(evaluation(tmp_path, "b", -2.0), frontier=of_one_pass(-2.0))
+    entries = [
+        read(EntryConfig.model_validate(entry), place)
+        for entry, place in (
+            ({"label": "a", "point": {"passes": 0}}, first),
+            ({"label": "b", **told}, second),
+        )
     ]
-    compared(tmp_path, *entries, columns=["frontier.elbo"], figure="frontier", published_in="x")
+    config = ComparisonConfig.model_validate({"title": "Two", "figure": "frontier", "published_in": "x"})
+    published = draw(config, entries).panels[-1]
+    assert isinstance(published, CurvePanel)
+    assert [curve.name for curve in published.curves] == ["Adam"]
 
 
 def test_frontiers_of_two_evaluations_are_told_apart_and_shown_close(tmp_path: Path) -> None:
@@ -319,22 +326,22 @@ def test_frontiers_of_two_evaluations_are_told_apart_and_shown_close(tmp_path: P
 def test_figures_of_other_numbers_of_rows_are_refused(tmp_path: Path, column: str) -> None:
     """Gaps and frontiers are of fewer rows than what the identity tells of."""
 
-    def entries(*counts: int) -> list[tuple[dict[str, Any], Path]]:
-        made = []
+    def told(*counts: int) -> Table:
+        entries = []
         for number, count in enumerate(counts):
             place = evaluation(tmp_path, f"{number} {count}", -3.0)
             gaps = {"test": gap_report(-3.0) | {"rows": count}}
             altered(place, gaps=gaps, frontier=frontier(-3.0) | {"rows": count})
             with np.load(place / "arrays.npz") as file:
                 np.savez(place / "arrays.npz", **dict(file), rows_test_amortization_gap=np.ones(count))
-            made.append(({"label": str(number), "point": {"passes": 5}}, place))
-        return made
+            entries.append(read(EntryConfig(label=str(number), point=PointConfig(passes=5)), place))
+        return table(ComparisonConfig(title="Two", columns=(column,)), entries)
 
     with pytest.raises(
         ComparisonError, match=r"of `1` is of 30 rows and that of `0` of 20; put them into diff"
     ):
-        compared(tmp_path, *entries(20, 30), columns=[column])
-    found = compared(tmp_path, *entries(10, 10), columns=[column])
+        told(20, 30)
+    found = told(10, 10)
     assert found.lines[1].difference == 0.0
     assert found.data[0].endswith("; gaps of 10 test rows; frontier of 10 rows.")
 

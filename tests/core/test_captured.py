@@ -34,8 +34,8 @@ from closegap_core.model import Model
 from closegap_core.objective import ELBO, Objective
 from closegap_core.recorder import Recorder
 from closegap_core.run import Run
-from tests.core.test_fit import METHODS, OPTIONS, assert_equal, config, weights
 from tests.core.test_host import ONE, TWO, WAITS, Seen
+from tests.core.training import METHODS, OPTIONS, assert_equal, config, prototypes, weights
 
 CHANCE = {
     "rand",
@@ -139,15 +139,7 @@ class Tape(Recorder):
 
 @pytest.fixture
 def dataset() -> Dataset:
-    """70 rows to learn from: four batches of 16 and one of 6."""
-    generator = np.random.default_rng(0)
-    prototypes = generator.random((4, 12)) > 0.5
-
-    def part(count: int, first: int) -> Part:
-        rows = np.where(prototypes[generator.integers(0, 4, count)], 0.9, 0.1).astype(np.float32)
-        return Part(rows, np.arange(first, first + count))
-
-    return Dataset("prototypes", (12,), part(70, 0), part(20, 70), part(10, 90), "0" * 64, binarise=True)
+    return prototypes()
 
 
 def captured(model: Model, group: Group, frozen: bool = False, made: list[Tape] | None = None) -> Captured:

@@ -1,13 +1,8 @@
-"""Training: exact resume, ranks, what is refused, what survives."""
+"""Training: exact resume, ranks, what is refused, what is not finite."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import json
-import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,103 +11,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from closegap_core import checkpoint
 from closegap_core.config import TrainConfig
-from closegap_core.data import Dataset, Part
+from closegap_core.data import Dataset
 from closegap_core.errors import CheckpointError, ConfigError, NumericalError
 from closegap_core.feed import Feed
-from closegap_core.fit import EpochMetrics, Note, Stopped, finish, fit
-from closegap_core.group import SINGLE, Group
+from closegap_core.fit import EpochMetrics, Stopped, finish, fit
+from closegap_core.group import SINGLE
 from closegap_core.model import Model
 from closegap_core.run import Run
 from closegap_core.trained import read_trained
-
-START = {"method": "standard", "encoder": {"hidden": [8]}}
-METHODS: dict[str, dict[str, Any]] = {
-    "standard": {"method": "standard", "encoder": {"hidden": [8]}},
-    "iterative": {
-        "method": "iterative",
-        "iterations": 2,
-        "encoder": {"hidden": [8], "connection": "highway"},
-    },
-    "sampled": {"method": "iterative", "samples": 4, "iterations": 2, "encoder": {"hidden": [8]}},
-    "ladder": {"method": "ladder", "encoder": {"hidden": [8]}},
-    "svi": {"method": "svi", "iterations": 3},
-    "started": {"method": "iterative", "iterations": 2, "start": START, "encoder": {"hidden": [8]}},
-    "hybrid": {"method": "hybrid", "iterations": 3, "start": START, "refiner": "natural"},
-    "semi_amortized": {"method": "semi_amortized", "iterations": 2, "start": START},
-    "flow": {"method": "flow", "encoder": {"hidden": [8]}, "network": {"hidden": [8]}},
-    "differences": {
-        "method": "semi_amortized",
-        "iterations": 2,
-        "start": START,
-        "differentiate": "finite_difference",
-        "refiner": {"kind": "momentum", "learning_rate": 0.01, "clip": 5.0},
-    },
-    "online": {"method": "iterative", "iterations": 2, "online": True, "encoder": {"hidden": [8]}},
-    "drawn": {
-        "method": "iterative",
-        "iterations": 3,
-        "iterations_drawn": "uniform",
-        "loss_weights": "linear",
-        "encoder": {"hidden": [8]},
-    },
-    "lstm": {"method": "iterative", "iterations": 3, "encoder": {"kind": "lstm", "hidden": [8]}},
-    "batch_norm": {"method": "iterative", "iterations": 2, "encoder": {"hidden": [8], "batch_norm": True}},
-    "through": {
-        "method": "iterative",
-        "iterations": 2,
-        "backprop_through_iterations": True,
-        "encoder": {"hidden": [8]},
-    },
-}
-LEVEL = [{"latent": 3, "decoder": {"hidden": [8]}}]
-LEVELS = {"ladder": [{"latent": 2, "units": 2, "decoder": {"hidden": [8]}}, *LEVEL]}
-OPTIONS: dict[str, Any] = {"kl_warmup": 1.5, "free_bits": 0.05, "encoder_steps": 2, "model_samples": 0.5}
-
-
-def config(method: str = "iterative", **training: Any) -> TrainConfig:
-    return TrainConfig.model_validate(
-        {
-            "data": {"source": "digits"},
-            "model": {"likelihood": "bernoulli", "levels": LEVELS.get(method, LEVEL)},
-            "inference": METHODS[method],
-            "training": {"epochs": 3, "batch_size": 16, "learning_rate": 5e-3, "seed": 5, **training},
-        }
-    )
+from tests.core.training import METHODS, OPTIONS, assert_equal, config, prototypes, run, weights
 
 
 @pytest.fixture
 def dataset() -> Dataset:
-    generator = np.random.default_rng(0)
-    prototypes = generator.random((4, 12)) > 0.5
-
-    def part(count: int, first: int) -> Part:
-        which = generator.integers(0, 4, count)
-        rows = np.where(prototypes[which], 0.9, 0.1).astype(np.float32)
-        return Part(rows, np.arange(first, first + count))
-
-    return Dataset("prototypes", (12,), part(70, 0), part(20, 70), part(10, 90), "0" * 64, binarise=True)
-
-
-def run(
-    config: TrainConfig, dataset: Dataset, folder: Path, group: Group = SINGLE, stop_at: int = -1
-) -> list[Any]:
-    asked = iter(range(1, 10_000))
-    stop: Callable[[], bool] = lambda: next(asked) == stop_at  # noqa: E731
-    return list(fit(config, dataset, folder, group, stop))
-
-
-def weights(folder: Path) -> dict[str, Tensor]:
-    found = checkpoint.newest(folder)
-    assert found is not None
-    return dict(found.tensors)
-
-
-def assert_equal(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert got.keys() == expected.keys()
-    for name, value in expected.items():
-        assert torch.equal(got[name], value), name
+    return prototypes()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -161,8 +74,8 @@ def test_rows_simulated_from_the_model_teach_the_encoder_alone(method: str, data
     x = feed.simulated(model, 0, 16, 0)
     assert set(x.unique().tolist()) == {0.0, 1.0}
     model.learn(x, lambda t: feed.simulated_noise(model, 0, t, 16, 0), 1 / 16)
-    for run in (plain, helped):
-        run.learn()
+    for one in (plain, helped):
+        one.learn()
     assert torch.equal(plain.model.theta.grad, helped.model.theta.grad)
     torch.testing.assert_close(
         helped.model.phi.grad - plain.model.phi.grad, weight * model.phi.grad, rtol=1e-4, atol=1e-6
@@ -334,83 +247,6 @@ def test_a_gpu_that_is_not_there_is_refused(dataset: Dataset, tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
-def test_another_configuration_does_not_go_on_from_a_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
-    run(config(), dataset, tmp_path, stop_at=2)
-    with pytest.raises(CheckpointError, match="another config"):
-        run(config(learning_rate=1e-4), dataset, tmp_path)
-
-
-def spoil(folder: Path, damage: str) -> None:
-    tensors, state = folder / "tensors.safetensors", folder / "state.json"
-    if damage == "flip":
-        content = bytearray(tensors.read_bytes())
-        content[-3] ^= 1
-        tensors.write_bytes(content)
-    elif damage == "truncate":
-        tensors.write_bytes(tensors.read_bytes()[:-10])
-    elif damage == "state":
-        state.write_text(state.read_text()[:-5])
-    elif damage == "half removed":
-        tensors.unlink()
-    else:
-        state.write_text(json.dumps({**json.loads(state.read_text()), "format": 99}))
-
-
-@pytest.mark.parametrize("damage", ["flip", "truncate", "state", "half removed", "format"])
-def test_a_damaged_checkpoint_without_another_is_named(damage: str, dataset: Dataset, tmp_path: Path) -> None:
-    run(config(), dataset, tmp_path, stop_at=2)
-    [folder] = tmp_path.iterdir()
-    spoil(folder, damage)
-    with pytest.raises(CheckpointError, match="step-000000002") as caught:
-        run(config(), dataset, tmp_path)
-    assert (f"remove {tmp_path} to begin anew" in str(caught.value)) == (damage != "format")
-
-
-@pytest.mark.parametrize("damage", ["flip", "truncate", "state", "half removed"])
-def test_a_damaged_checkpoint_is_passed_over_and_said(damage: str, dataset: Dataset, tmp_path: Path) -> None:
-    run(config(), dataset, tmp_path / "whole")
-    run(config(), dataset, tmp_path / "parts", stop_at=7)
-    assert [path.name for path in sorted((tmp_path / "parts").iterdir())][-1] == "step-000000007"
-    spoil(tmp_path / "parts" / "step-000000007", damage)
-    events = run(config(), dataset, tmp_path / "parts")
-    [note] = [event for event in events if isinstance(event, Note)]
-    assert note.to_dict()["type"] == "log"
-    assert "step-000000007" in note.line
-    assert note.line.endswith("training goes on from step 5 instead")
-    assert_equal(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
-
-
-@pytest.mark.parametrize("death", range(12))
-def test_death_while_a_step_is_saved_again_leaves_a_whole_checkpoint(
-    death: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dies before the n-th thing that it does on the disk; nothing after that is done."""
-    saved = {step: checkpoint.Checkpoint({"weight": torch.full((4,), float(step))}, {}) for step in (1, 2)}
-    for step, content in saved.items():
-        checkpoint.save(tmp_path, step, content)
-    counted = itertools.count()
-
-    def mortal(real: Callable[..., Any]) -> Callable[..., Any]:
-        def do(*arguments: Any, **options: Any) -> Any:
-            if next(counted) >= death:
-                raise KeyboardInterrupt
-            return real(*arguments, **options)
-
-        return do
-
-    for name in ("os.rename", "os.unlink", "os.rmdir", "os.fsync"):
-        monkeypatch.setattr(name, mortal(getattr(os, name.removeprefix("os."))))
-    with contextlib.suppress(KeyboardInterrupt):
-        checkpoint.save(tmp_path, 2, saved[2])
-    monkeypatch.undo()
-    found = checkpoint.find(tmp_path)
-    assert not found.damaged
-    assert found.checkpoint is not None
-    assert float(found.checkpoint.tensors["weight"][0]) in (1.0, 2.0)
-    checkpoint.save(tmp_path, 2, saved[2])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000001", "step-000000002"]
-
-
 def test_a_gradient_that_is_not_finite_keeps_the_last_good_checkpoint(
     dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -455,21 +291,4 @@ def test_a_validation_bound_that_is_not_finite_ends_the_run_at_the_checkpoint_be
     bad = Dataset(**{**dataset.__dict__, "binarise": False})
     with pytest.raises(NumericalError, match="validation ELBO is not finite after epoch 2"):
         run(config(), bad, tmp_path)
-    assert_equal(weights(tmp_path), before)
-
-
-def test_a_full_disk_leaves_the_checkpoint_before_it(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(config(), dataset, tmp_path, stop_at=2)
-    before = weights(tmp_path)
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("closegap_core.checkpoint.write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
-        run(config(), dataset, tmp_path)
-    monkeypatch.undo()
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000000002"]
     assert_equal(weights(tmp_path), before)

@@ -16,9 +16,12 @@ from closegap_core.fit import finish, fit
 from closegap_core.group import SINGLE
 from closegap_core.model import Model
 from closegap_core.validation import Draws, batches, curve
-from tests.core.test_fit import assert_equal, config, dataset, run, weights
+from tests.core.training import assert_equal, config, prototypes, run, weights
 
-__all__ = ["dataset"]
+
+@pytest.fixture
+def dataset() -> Dataset:
+    return prototypes()
 
 
 def shown(method: str, dataset: Dataset, folder: Path) -> Path:

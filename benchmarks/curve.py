@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
-from statistics import median
-from tempfile import TemporaryDirectory
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import browser
-from benchmarks.figure import Figure, Mark
-from benchmarks.http import Address, api
+from benchmarks import browser, visit
+from benchmarks.figure import Figure
+from benchmarks.http import served
 from closegap.job import Capacity
 from closegap.queue.queue import Queue
 from closegap.settings import Settings
 from closegap.specs import spec
-from closegap.store.store import EmbeddedStore, connect
+from closegap.store.store import connect
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Page
 
 EPOCHS = 10_000
-LOADS = 5
-MARK = Mark("value", "<", 1000.0)
 _CAPACITY = Capacity(cpus=2)
 _TRAIN: dict[str, Any] = {
     "kind": "train",
@@ -45,37 +41,36 @@ _DRAWN = """() => new Promise((done) => {
 })"""
 
 
-def figures(loads: int = LOADS) -> Iterator[Figure]:
-    """Milliseconds of wall time, of a browser with nothing kept; nothing where there is no browser."""
+def figures(loads: int = visit.LOADS) -> Iterator[Figure]:
+    """Of the job's page; nothing where there is no browser."""
     if browser.absent() is not None:
         return
-    with TemporaryDirectory(prefix="closegap-bench-") as place:
-        settings = Settings.load(home=Path(place), api_rate=100_000.0)
-        with EmbeddedStore(settings.home), api(settings) as address:
-            first, *others = [_trained(settings) for _ in range(1 + loads)]
-            with browser.launched() as running:
-                _load(running, address, first)  # the first requests of a process import and compile
-                floor = median(_load(running, address, None) for _ in range(loads))
-                value = median(
-                    _load(running, address, job) for job in others
-                )  # what nobody has looked at yet
-    words = f"page, a training of {EPOCHS:,} epochs"
-    yield Figure(words, value, "ms", floor, "one small file", floor / value, MARK)
+    with served() as (settings, address):
+        jobs = iter([_trained(settings) for _ in range(1 + loads)])
+        drawn = partial(_drawn, jobs=jobs)
+        yield from visit.figures(address, {f"a training of {EPOCHS:,} epochs": drawn}, loads)
+
+
+def _drawn(page: Page, jobs: Iterator[str]) -> float:
+    """Of the next job: nobody has looked at it yet."""
+    page.goto(f"/jobs/{next(jobs)}", wait_until="commit")
+    return float(page.evaluate(_DRAWN))
 
 
 def _trained(settings: Settings) -> str:
     """A job that has reported so many epochs; its id."""
-    queue = Queue(connect(settings), settings.namespace, settings.backoff_seconds)
-    worker = f"bench-{secrets.token_hex(4)}"
-    queue.heartbeat(worker, _CAPACITY)
-    queue.submit(spec.parse(_TRAIN))
-    claim = queue.claim(worker, _CAPACITY, 600)
-    if claim is None:
-        raise RuntimeError("the job was not claimed")
-    queue.start(claim.lease)
-    for first in range(1, EPOCHS + 1, 1000):
-        queue.report(claim.lease, [_epoch(number) for number in range(first, first + 1000)])
-    return claim.job.id
+    with connect(settings) as client:
+        queue = Queue(client, settings.namespace)
+        worker = f"bench-{secrets.token_hex(4)}"
+        queue.heartbeat(worker, _CAPACITY)
+        queue.submit(spec.parse(_TRAIN))
+        claim = queue.claim(worker, _CAPACITY, 600)
+        if claim is None:
+            raise RuntimeError("the job was not claimed")
+        queue.start(claim.lease)
+        for first in range(1, EPOCHS + 1, 1000):
+            queue.report(claim.lease, [_epoch(number) for number in range(first, first + 1000)])
+        return claim.job.id
 
 
 def _epoch(number: int) -> dict[str, Any]:
@@ -94,16 +89,3 @@ def _epoch(number: int) -> dict[str, Any]:
         "gradient_norm": {"theta": 2.0, "phi": 1.0},
         "seconds": 1.5,
     }
-
-
-def _load(running: Browser, address: Address, job: str | None) -> float:
-    """Of the job's page, or without one of a page that is one small file, in a window that is signed in."""
-    base = f"http://127.0.0.1:{address.port}"
-    context = running.new_context(base_url=base, viewport={"width": 1360, "height": 860})
-    try:
-        context.request.post("/v1/session", headers={"Authorization": f"Bearer {address.token}"})
-        page = context.new_page()
-        page.goto("/page/icon.svg" if job is None else f"/jobs/{job}", wait_until="commit")
-        return float(page.evaluate("performance.now()" if job is None else _DRAWN))
-    finally:
-        context.close()

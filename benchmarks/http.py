@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks.figure import Figure, Mark
-from benchmarks.queue import SPEC, percentile
+from benchmarks.queue import SPEC, durable_write, percentile
 from closegap.access import local_token
 from closegap.api.server import listening
 from closegap.job import Capacity
@@ -49,42 +49,35 @@ def figures(requests: int = REQUESTS, events: int = EVENTS) -> Iterator[Figure]:
     """Submits at 100 a second, a list among 10,000 jobs, an event to its last watchers: milliseconds of wall time."""
     gc.collect()
     gc.freeze()  # what other parts left here: a look through all of it takes 200 ms, which are not the server's
-    with TemporaryDirectory(prefix="closegap-bench-") as place:
-        settings = Settings.load(home=Path(place), api_rate=100_000.0)
-        store = EmbeddedStore(settings.home)
-        store.start()
-        try:
-            floor = _durable_write(settings)
-            with api(settings) as address:
-                asyncio.run(_submitted(address, 50))  # the first requests of a process import and compile
-                taken = asyncio.run(_submitted(address, requests))
-                for percent, mark in SUBMIT_MARKS.items():
-                    value = percentile(taken, percent)
-                    name = f"HTTP submit at {RATE}/s, p{percent}"
-                    yield Figure(name, value, "ms", floor, "one durable write", floor / value, mark)
-                fill(settings)
-                value = percentile(asyncio.run(_listed(address)), 50)
-                name = f"HTTP list of 50 of {JOBS:,} jobs, p50"
-                yield Figure(name, value, "ms", floor, "one durable write", floor / value, LIST_MARK)
-                value = percentile(asyncio.run(_watched(settings, address, events)), 95)
-                name = f"HTTP event, {WATCHERS} watchers, p95"
-                yield Figure(name, value, "ms", floor, "one durable write", floor / value, EVENT_MARK)
-        finally:
-            store.stop()
-
-
-def _durable_write(settings: Settings) -> float:
-    client, times = connect(settings), []
-    for number in range(100):
-        start = time.perf_counter()
-        client.set("bench:write", number)
-        times.append(1e3 * (time.perf_counter() - start))
-    client.close()
-    return percentile(times, 50)
+    with served() as (settings, address):
+        with connect(settings) as client:
+            floor = durable_write(client)
+        asyncio.run(_submitted(address, 50))  # the first requests of a process import and compile
+        taken = asyncio.run(_submitted(address, requests))
+        for percent, mark in SUBMIT_MARKS.items():
+            value = percentile(taken, percent)
+            name = f"HTTP submit at {RATE}/s, p{percent}"
+            yield Figure(name, value, "ms", floor, "one durable write", floor / value, mark)
+        fill(settings)
+        value = percentile(asyncio.run(_listed(address)), 50)
+        name = f"HTTP list of 50 of {JOBS:,} jobs, p50"
+        yield Figure(name, value, "ms", floor, "one durable write", floor / value, LIST_MARK)
+        value = percentile(asyncio.run(_watched(settings, address, events)), 95)
+        name = f"HTTP event, {WATCHERS} watchers, p95"
+        yield Figure(name, value, "ms", floor, "one durable write", floor / value, EVENT_MARK)
 
 
 @contextmanager
-def api(settings: Settings) -> Iterator[Address]:
+def served() -> Iterator[tuple[Settings, Address]]:
+    """A store and an API of their own, for as long as the block lasts."""
+    with TemporaryDirectory(prefix="closegap-bench-") as place:
+        settings = Settings.load(home=Path(place), api_rate=100_000.0)
+        with EmbeddedStore(settings.home), _api(settings) as address:
+            yield settings, address
+
+
+@contextmanager
+def _api(settings: Settings) -> Iterator[Address]:
     """A server in a process of its own, once it answers."""
     changes = {"CLOSEGAP_HOME": str(settings.home), "CLOSEGAP_API_RATE": str(settings.api_rate)}
     with listening("127.0.0.1", 0) as place, (settings.home / "api.log").open("wb") as log:
@@ -131,9 +124,10 @@ async def _submitted(address: Address, requests: int) -> list[float]:
 
 def fill(settings: Settings) -> None:
     """Many jobs wait."""
-    queue, specs = Queue(connect(settings), settings.namespace), spec.parse(SPEC)
-    for _ in range(JOBS // 1000):
-        queue.submit(specs * 1000)
+    with connect(settings) as client:
+        queue, specs = Queue(client, settings.namespace), spec.parse(SPEC)
+        for _ in range(JOBS // 1000):
+            queue.submit(specs * 1000)
 
 
 async def _listed(address: Address) -> list[float]:

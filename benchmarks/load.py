@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.figure import Figure, Mark
-from benchmarks.queue import SPEC
+from benchmarks.queue import SPEC, durable_write, milliseconds
 from closegap.job import Capacity, State
 from closegap.queue.queue import Queue
 from closegap.queue.selector import Selector
@@ -32,34 +31,28 @@ def figures(batches: int = 10, claims: int = 200, pages: int = 50) -> Iterator[F
         settings = Settings.load(home=Path(place))
         with EmbeddedStore(settings.home), connect(settings) as client:
             queue = Queue(client, "bench")
-            write = median(_milliseconds(partial(client.set, "bench:write", 1)) for _ in range(100))
+            write = durable_write(client)
             specs = [
                 item
                 for cpus in (1, 2, 4)
                 for item in spec.parse({**SPEC, "resources": {"cpus": cpus}}) * (BATCH // 3 + 1)
             ][:BATCH]
             rates = [
-                1e3 * BATCH / _milliseconds(partial(queue.submit, specs, project=project))
+                1e3 * BATCH / milliseconds(partial(queue.submit, specs, project=project))
                 for project in ("one", "two") * (batches // 2)
             ]
             yield _rate("submit in batches of 1,000", median(rates), write)
             waiting = f"with {batches * BATCH:,} waiting"
             capacity = Capacity(cpus=4)
-            times = [_milliseconds(partial(queue.claim, "bench", capacity, 600.0)) for _ in range(claims)]
+            times = [milliseconds(partial(queue.claim, "bench", capacity, 600.0)) for _ in range(claims)]
             yield _latency(f"claim {waiting}, p50", median(times), write, 50.0)
             for name, selector in (("all", Selector()), ("one state", WAITING)):
-                times = [_milliseconds(partial(queue.jobs, selector, 50)) for _ in range(pages)]
+                times = [milliseconds(partial(queue.jobs, selector, 50)) for _ in range(pages)]
                 yield _latency(f"page of 50, {name}, {waiting}, p50", median(times), write, 100.0)
             doomed = [item.model_copy(update={"labels": DOOMED}) for item in specs]
             queue.submit(doomed)
-            took = _milliseconds(partial(queue.cancel_all, Selector(labels=DOOMED)))
+            took = milliseconds(partial(queue.cancel_all, Selector(labels=DOOMED)))
             yield _latency("cancel of 1,000 waiting", took, write, 1000.0)
-
-
-def _milliseconds(act: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    act()
-    return 1e3 * (time.perf_counter() - start)
 
 
 def _latency(name: str, value: float, write: float, most: float) -> Figure:

@@ -7,19 +7,17 @@ it is different, and said with each figure.
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, final
 
 import redis
 
 from benchmarks.figure import Figure
-from benchmarks.queue import SPEC, percentile
+from benchmarks.queue import SPEC, durable_write, milliseconds, percentile
 from closegap.job import Capacity
 from closegap.queue.queue import Queue
 from closegap.settings import Settings
@@ -48,7 +46,7 @@ def figures(jobs: int = JOBS) -> Iterator[Figure]:
     with TemporaryDirectory(prefix="closegap-bench-") as place:
         settings = Settings.load(home=Path(place))
         with EmbeddedStore(settings.home), connect(settings) as client:
-            write = median(_milliseconds(partial(client.set, "bench:write", n)) for n in range(100))
+            write = durable_write(client)
             peers = [*_peers(settings, client)]
             for verb in ("put", "take"):
                 taken = _interleaved([getattr(peer, verb) for peer in peers], jobs)
@@ -138,11 +136,5 @@ def _interleaved(acts: Sequence[Callable[[], object]], rounds: int) -> list[list
     for number in range(rounds):
         for place in range(len(acts)):
             index = (number + place) % len(acts)
-            taken[index].append(_milliseconds(acts[index]))
+            taken[index].append(milliseconds(acts[index]))
     return taken
-
-
-def _milliseconds(act: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    act()
-    return 1e3 * (time.perf_counter() - start)

@@ -1,11 +1,11 @@
 // The page: its frame, who is signed in, and which screen an address is.
-import { Component } from "./vendor/preact.js";
 import { UNAUTHORIZED, api, Problem } from "./api.js";
 import { html, render, useCallback, useEffect, useMemo, useState } from "./dom.js";
 import { match, navigate, takeLinks, useAddress } from "./router.js";
 import { Session, covers, keepProject, keptProject } from "./session.js";
 import { Empty, Loading } from "./components/empty.js";
 import { Failure } from "./components/failure.js";
+import { Guard } from "./components/guard.js";
 import { Bar as TopBar } from "./frame.js";
 import { Jobs } from "./jobs/jobs.js";
 import { Login } from "./login.js";
@@ -119,28 +119,6 @@ function App() {
             <p>Nothing is at <code>${path}</code>. <a href="/jobs">All jobs</a></p><//>`
     }<//></main>
   <//>`;
-}
-
-/** Whatever goes wrong while a screen is drawn stays within that screen. */
-class Guard extends Component {
-  constructor() {
-    super();
-    this.state = { error: null };
-  }
-
-  static getDerivedStateFromError(error) {
-    return { error };
-  }
-
-  componentDidCatch(error) {
-    console.error(error);
-  }
-
-  render({ children }, { error }) {
-    if (!error) return children;
-    const problem = new Problem({ title: "This page has a fault", detail: String(error.message ?? error) });
-    return html`<${Failure} problem=${problem} retry=${() => location.reload()} />`;
-  }
 }
 
 takeLinks((path) => path === "/login" || found(path) !== null);

@@ -1,9 +1,9 @@
 // What every module builds its part of the page from: Preact, its hooks, and templates in place of JSX.
-import { Fragment, createContext, createElement as h, render } from "./vendor/preact.js";
+import { createContext, createElement, render } from "./vendor/preact.js";
 import htm from "./vendor/htm.js";
 
-export const html = htm.bind(h);
-export { Fragment, createContext, h, render };
+export const html = htm.bind(createElement);
+export { createContext, render };
 export {
   useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useReducer, useRef, useState,
 } from "./vendor/hooks.js";

@@ -1,12 +1,14 @@
 // The bar at the top: where one can go, whose jobs are shown, light or dark, who is signed in.
-import { api, useGet } from "./api.js";
+import { api, useAction, useGet } from "./api.js";
 import { html, useLayoutEffect, useState } from "./dom.js";
 import { Dialog } from "./components/dialog.js";
+import { Failure } from "./components/failure.js";
 import { Icon } from "./components/icon.js";
 import { navigate } from "./router.js";
 import { useSession } from "./session.js";
 import { isTyping } from "./keys.js";
 
+const EVERY = 30;
 const PLACES = [
   ["/jobs", "Jobs"],
   ["/models", "Models"],
@@ -39,7 +41,7 @@ const Mark = () => html`<svg class="mark" viewBox="0 0 24 24" width="22" height=
 
 function ProjectSwitch() {
   const { me, project, setProject } = useSession();
-  const { data } = useGet(me.projects?.length === 1 ? null : "/v1/projects");
+  const { data } = useGet(me.projects?.length === 1 ? null : "/v1/projects", { every: EVERY });
   if (me.projects?.length === 1) return html`<span class="muted project-only" title="The project of your token">${me.projects[0]}</span>`;
   const names = [...new Set([...(data?.projects ?? []).map((one) => one.name), ...(me.projects ?? []), ...(project ? [project] : [])])].sort();
   if (names.length < 2 && !project) return null;
@@ -53,19 +55,10 @@ const NEXT = { auto: "light", light: "dark", dark: "auto" };
 const PICTURES = { auto: "auto", light: "sun", dark: "moon" };
 
 function ThemeSwitch() {
-  const [theme, setTheme] = useState(document.documentElement.dataset.theme ?? "auto");
+  const [theme, setTheme] = useState(document.documentElement.dataset.choice);
   const turn = () => {
-    const next = NEXT[theme];
-    if (next === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = next;
-    try {
-      if (next === "auto") localStorage.removeItem("closegap.theme");
-      else localStorage.setItem("closegap.theme", next);
-    } catch {
-      // a browser that keeps nothing: until the next page
-    }
-    dispatchEvent(new Event("closegap:theme"));
-    setTheme(next);
+    dispatchEvent(new CustomEvent("closegap:choose", { detail: NEXT[theme] }));
+    setTheme(NEXT[theme]);
   };
   const said = `Colours: ${theme === "auto" ? "as the system" : theme}. Change to ${NEXT[theme] === "auto" ? "the system's" : NEXT[theme]}`;
   return html`<button type="button" class="icon-button" onClick=${turn} aria-label=${said} title=${said}><${Icon} name=${PICTURES[theme]} /></button>`;
@@ -74,19 +67,21 @@ function ThemeSwitch() {
 function Account() {
   const { me, leave } = useSession();
   const [open, setOpen] = useState(false);
-  const out = async () => {
+  const [out, leaving] = useAction(async () => {
     await api.delete("/v1/session");
+    sessionStorage.clear(); // what was being written is not for whoever comes next
     leave();
     navigate("/login");
-  };
+  });
   return html`<button type="button" class="account" onClick=${() => setOpen(true)} title="Who is signed in">${me.name}</button>
     ${open && html`<${Dialog} title=${me.name} close=${() => setOpen(false)}>
       <p>${me.token ? html`Token <code>${me.token}</code>` : "The service runs without authentication"}, role <strong>${me.role}</strong>, ${
         me.projects === null ? "all projects" : `project${me.projects.length === 1 ? "" : "s"} ${me.projects.join(", ")}`
       }.</p>
       ${me.expires && html`<p class="muted">The token is good until ${new Date(me.expires).toLocaleString()}.</p>`}
+      ${leaving.problem && html`<${Failure} problem=${leaving.problem} small />`}
       <footer><button type="button" class="button" onClick=${() => setOpen(false)}>Close</button>
-        ${me.token && html`<button type="button" class="button" onClick=${out}>Sign out</button>`}</footer><//>`}`;
+        ${me.token && html`<button type="button" class="button" disabled=${leaving.busy} onClick=${out}>Sign out</button>`}</footer><//>`}`;
 }
 
 const GO = { j: "/jobs", m: "/models", w: "/workers", s: "/submit" };

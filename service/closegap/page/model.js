@@ -7,7 +7,7 @@ import { measured } from "./components/number.js";
 import { Table } from "./components/table.js";
 import { Ago } from "./components/time.js";
 import { Parity, Quality } from "./kinds/export.js";
-import { Bundle } from "./kinds/files.js";
+import { Files } from "./kinds/files.js";
 import { Grid, Section, Tiles, Verdict } from "./kinds/parts.js";
 import { KlColumns, Reconstructions } from "./kinds/train.js";
 import { Aliases } from "./model/aliases.js";
@@ -39,7 +39,8 @@ export function Model({ name, version, query }) {
       ${one.data.encodes && html`<${Section} title="Try it" lead="A few rows through the exported encoder, now: the posterior of each, with its ELBO as evidence.">
         <${TryOut} one=${there} path=${`${path}/versions/${number}`} /><//>`}
       <${Section} title="Versions"><${Versions} model=${model.data} shown=${one.data.version} /><//>
-      <${Section} title="Bundle"><${Bundle} artifact=${one.data.bundle} params=${params} /><//></div>`;
+      <${Section} title="Bundle"><p class="muted">Kind ${one.data.bundle.kind}, <code class="digest">${one.data.bundle.digest}</code> <${Copy} text=${one.data.bundle.digest} what="digest" /></p>
+        <${Files} artifact=${one.data.bundle} params=${params} /><//></div>`;
 }
 
 function Header({ model, one }) {

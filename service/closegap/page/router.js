@@ -8,13 +8,14 @@ const CHANGED = "closegap:moved";
 export function navigate(address, { replace = false } = {}) {
   const target = new URL(address, location.href);
   if (target.href === location.href) return;
-  history[replace ? "replaceState" : "pushState"]({ ours: true }, "", target);
+  const elsewhere = target.pathname !== location.pathname;
+  history[replace ? "replaceState" : "pushState"]({ list: lastList() }, "", target);
   dispatchEvent(new Event(CHANGED));
-  if (!replace && target.pathname !== lastPath) scrollTo(0, 0);
-  lastPath = target.pathname;
+  if (!replace && elsewhere) scrollTo(0, 0);
 }
 
-let lastPath = location.pathname;
+/** The list of jobs that one is at, or has come from, with its filters. */
+export const lastList = () => (["/", "/jobs"].includes(location.pathname) ? location.href : (history.state?.list ?? to.jobs()));
 
 /** {path, query} of now; the component is drawn again when it changes. */
 export function useAddress() {
@@ -70,7 +71,7 @@ export function match(pattern, path) {
 
 /** Addresses of things. */
 export const to = {
-  jobs: (query = "") => (query ? `/jobs?${query}` : "/jobs"),
+  jobs: (query) => withQuery(query ?? {}, { path: "/jobs", query: "" }),
   job: (id, tab) => `/jobs/${encodeURIComponent(id)}${tab ? `?tab=${encodeURIComponent(tab)}` : ""}`,
   model: (name, version, project) =>
     `/models/${encodeURIComponent(name)}${version ? `/${version}` : ""}` +

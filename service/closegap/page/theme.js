@@ -1,9 +1,32 @@
-// Before anything is drawn: light or dark as was chosen; without a choice, as the system has it.
+// Before anything is drawn, and whenever it changes: light or dark as was chosen; without a choice, as the system has it.
+// `data-choice` says what was chosen (auto, light, dark), `data-theme` what is shown (light, dark).
 (() => {
+  const KEPT = "closegap.theme";
+  const page = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+
+  const show = (choice) => {
+    page.dataset.choice = choice;
+    page.dataset.theme = choice === "auto" ? (system.matches ? "dark" : "light") : choice;
+    dispatchEvent(new Event("closegap:theme"));
+  };
+  const keep = (choice) => {
+    try {
+      if (choice === "auto") localStorage.removeItem(KEPT);
+      else localStorage.setItem(KEPT, choice);
+    } catch {
+      // a browser that keeps nothing: until the next page
+    }
+    show(choice);
+  };
+
+  let kept = null;
   try {
-    const chosen = localStorage.getItem("closegap.theme");
-    if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+    kept = localStorage.getItem(KEPT);
   } catch {
-    // a browser that keeps nothing: the system's
+    // the same: the system's
   }
+  show(["light", "dark"].includes(kept) ? kept : "auto");
+  system.addEventListener("change", () => show(page.dataset.choice));
+  addEventListener("closegap:choose", (event) => keep(event.detail));
 })();

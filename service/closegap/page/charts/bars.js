@@ -48,12 +48,12 @@ function Bar({ bar, across, left, y }) {
     <text class="bar-value" x=${end} y=${middle} dy="0.34em">${bar.said ?? `${measured(bar.value)}${bar.error ? ` ± ${measured(bar.error, 2)}` : ""}`}</text></g>`;
 }
 
-/** `values`: of dimensions, highest first; `classOf(index)` is 0 for a full bar, 1 for a pale one. `line`: {y, name}. */
-export function Columns({ title, unit, note, values, names, pale, line, height = 190, wide, x, extra }) {
+/** `values`: of dimensions, highest first, with their `names`; those that are `pale` are drawn so. */
+export function Columns({ title, unit, note, values, names, pale, height = 190, x }) {
   const [place, width] = useWidth();
   const [at, setAt] = useState(null);
   const [left, foot] = [46, 30];
-  const highest = Math.max(...values, line?.y ?? 0, 1e-9);
+  const highest = Math.max(...values, 1e-9);
   const across = linear([0, values.length], [left, Math.max(width - 8, left + 1)]);
   const up = linear([0, highest], [height - foot, 10]);
   const gap = values.length && (width - left - 8) / values.length > 4 ? 1 : 0;
@@ -69,7 +69,7 @@ export function Columns({ title, unit, note, values, names, pale, line, height =
     event.preventDefault();
     setAt(Math.min(Math.max((at ?? (by > 0 ? -1 : values.length)) + by, 0), values.length - 1));
   };
-  return html`<${Figure} title=${title} unit=${unit} note=${note} wide=${wide} extra=${extra}
+  return html`<${Figure} title=${title} unit=${unit} note=${note}
       table=${() => ({ head: [x, title], rows: values.map((value, i) => [names[i], value]) })}>
     <div class="legend"><span class="faint number legend-at">${at === null ? "" : `${names[at]}: ${measured(values[at])}`}</span></div>
     <div class="plot" ref=${place} tabindex="0" role="img" onKeyDown=${press} aria-label=${`${title} of ${values.length} dimensions, highest first. Arrow keys read values out.`}>
@@ -78,7 +78,6 @@ export function Columns({ title, unit, note, values, names, pale, line, height =
           <text x=${left - 6} y=${up(value)} dy="0.34em" text-anchor="end">${label(value)}</text></g>`)}
         <path class="fill-0" d=${paths[0]} /><path class="fill-0 pale" d=${paths[1]} />
         ${at !== null && html`<rect class="over" x=${across(at)} width=${across(at + 1) - across(at)} y="10" height=${height - foot - 10} />`}
-        ${line && html`<g class="mark-line"><path d=${`M${left} ${up(line.y)}H${width - 8}`} /><text x=${width - 12} y=${up(line.y) - 4} text-anchor="end">${line.name}</text></g>`}
         <path class="axis-line" d=${`M${left} ${up(0)}H${width - 8}`} />
         <text class="tick" x=${(left + width - 8) / 2} y=${height - 8} text-anchor="middle">${x}</text></svg>`}
     </div><//>`;

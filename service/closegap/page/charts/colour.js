@@ -14,13 +14,8 @@ export const faded = (colour, opacity) => `color-mix(in srgb, ${colour} ${Math.r
 
 /** Call `redraw` when light became dark or dark light. */
 export function onTheme(redraw) {
-  const system = matchMedia("(prefers-color-scheme: dark)");
   addEventListener("closegap:theme", redraw);
-  system.addEventListener("change", redraw);
-  return () => {
-    removeEventListener("closegap:theme", redraw);
-    system.removeEventListener("change", redraw);
-  };
+  return () => removeEventListener("closegap:theme", redraw);
 }
 
 /** The component is drawn again when the colours change; the number says which time it is. */
@@ -37,7 +32,7 @@ const RAMP = {
 
 /** A colour for 0 … 1, of one order of lightness, so that it is read without hue, too. */
 export function ramp(share) {
-  const stops = RAMP[getComputedStyle(document.documentElement).colorScheme === "dark" ? "dark" : "light"];
+  const stops = RAMP[document.documentElement.dataset.theme];
   const place = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
   const low = Math.min(Math.floor(place), stops.length - 2);
   const [a, b] = [stops[low], stops[low + 1]].map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));

@@ -38,7 +38,7 @@ function quoted(value) {
 }
 
 /** What a series is drawn as: a stroke of its colour, whole or broken. */
-export const Key = ({ number, dash, name, value, off, onClick, onHover }) => {
+export const Key = ({ number, dash, name, value, off, onClick }) => {
   const inner = html`<svg class=${`key series-${number % 7}`} viewBox="0 0 20 8" width="20" height="8" aria-hidden="true">
       <path d="M0 4h20" stroke-dasharray=${dash ?? null} /></svg><span>${name}</span>${
         value !== undefined ? html` <span class="number key-value">${value}</span>` : null}`;

@@ -9,11 +9,11 @@ export const drawable = (shape) => shape.length === 2 || (shape.length === 3 && 
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
 
 /** `lines`: [{name, said, data: base64 of rows x values bytes}]. */
-export function Images({ title, note, shape, rows, lines, wide, tall, extra }) {
+export function Images({ title, note, shape, rows, lines, wide, tall }) {
   if (!drawable(shape)) {
     return html`<${Figure} title=${title} wide=${wide}><p class="chart-none">Rows of shape ${shape.join(" × ")} are no pictures, so none are drawn.</p><//>`;
   }
-  return html`<${Figure} title=${title} note=${note} wide=${wide} tall=${tall} extra=${extra}><div class="strips" role="table" aria-label=${title}>${lines.map(
+  return html`<${Figure} title=${title} note=${note} wide=${wide} tall=${tall}><div class="strips" role="table" aria-label=${title}>${lines.map(
     (line, i) => html`<div key=${line.name} role="row" class=${`strip ${i === 0 ? "data" : ""}`}><span role="rowheader" class="strip-name">${line.name}</span>
       <span role="cell" class="strip-cell"><${Strip} ...${{ shape, rows }} data=${line.data} label=${line.name} /></span>
       <span role="cell" class="strip-said number muted">${line.said}</span></div>`,

@@ -1,7 +1,7 @@
 // Curves over a common axis: canvas by uPlot; hover and arrow keys read values out, a drag looks closer.
 import uPlot from "../vendor/uplot.js";
 import { html, useEffect, useMemo, useRef, useState } from "../dom.js";
-import { faded, onTheme, series as colour, token } from "./colour.js";
+import { onTheme, series as colour, token } from "./colour.js";
 import { Figure, Key } from "./figure.js";
 import { extent, label, settled } from "./scale.js";
 import { measured } from "../components/number.js";
@@ -10,12 +10,12 @@ const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 2000
 const FONT = '11.5px -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif';
 
 /**
- * `curves`: [{name, points: [[x, y]], number (of its colour), dash, width, axis: "right", band: [[x, low, high]]}].
- * `x`: {name, whole}. `marks`: [{x, name}] are named lines. The frame leaves a steep beginning out, unless `full`:
+ * `curves`: [{name, points: [[x, y]], number (of its colour), dash, width, short, axis: "right"}].
+ * `x`: {name, whole}; `whole`: y has no parts either. `marks`: [{x, name}] are named lines. The frame leaves a steep beginning out, unless `full`:
  * `settle` says of which curves (their names) and how many points of each; `range` is a frame of its own.
  */
-export function Lines({ title, unit, note, curves, x, marks = [], height = 240, right, wide, full: whole = false, settle, range, log = false, whole: units = false }) {
-  const [full, setFull] = useState(whole);
+export function Lines({ title, unit, note, curves, x, marks = [], height = 240, right, wide, full: begun = false, settle, range, log = false, whole = false }) {
+  const [full, setFull] = useState(begun);
   const [hidden, setHidden] = useState(() => new Set());
   const [at, setAt] = useState(null);
   const shown = curves.filter((curve) => curve.points.length);
@@ -40,13 +40,13 @@ export function Lines({ title, unit, note, curves, x, marks = [], height = 240, 
     <div class="legend">${shown.map((curve, i) => html`<${Key} key=${curve.name} number=${curve.number ?? i} dash=${dashes(curve.dash)}
         name=${curve.name} value=${read(i)} off=${hidden.has(curve.name)} onClick=${shown.length > 1 ? () => turn(curve.name) : null} />`)}
       </div>
-    <${Canvas} ...${{ title, curves: shown, data, x, marks, height, right, log, setAt, hidden, units }} at=${at === null ? null : `${x.name} ${label(data[0][index] ?? 0)}`} range=${range ?? (cut && !full ? cut : null)} />
+    <${Canvas} ...${{ title, curves: shown, data, x, marks, height, right, log, setAt, hidden, whole }} at=${at === null ? null : `${x.name} ${label(data[0][index] ?? 0)}`} range=${range ?? (cut && !full ? cut : null)} />
   <//>`;
 }
 
 const dashes = (dash) => (dash ? dash.join(" ") : null);
 
-function Canvas({ title, curves, data, x, marks, height, right, log, range, setAt, hidden, units, at }) {
+function Canvas({ title, curves, data, x, marks, height, right, log, range, setAt, hidden, whole, at }) {
   const place = useRef(null);
   const chart = useRef(null);
   const now = useRef({});
@@ -55,7 +55,7 @@ function Canvas({ title, curves, data, x, marks, height, right, log, range, setA
 
   useEffect(() => {
     const box = place.current;
-    const plot = new uPlot(options({ now, x, right, log, height, width: box.clientWidth, setAt, units }), data, box);
+    const plot = new uPlot(options({ now, x, right, log, height, width: box.clientWidth, setAt, whole }), data, box);
     chart.current = plot;
     const sized = new ResizeObserver(() => box.clientWidth && box.clientWidth !== plot.width && plot.setSize({ width: box.clientWidth, height }));
     sized.observe(box);
@@ -105,7 +105,7 @@ const zoomed = (plot) => {
   return xs.length > 1 && (plot.scales.x.min > xs[0] || plot.scales.x.max < xs.at(-1)) && plot.zoomedByHand === true;
 };
 
-function options({ now, x, right, log, height, width, setAt, units }) {
+function options({ now, x, right, log, height, width, setAt, whole }) {
   const axis = { stroke: () => token("--axis"), font: FONT, grid: { stroke: () => token("--grid"), width: 1 }, ticks: { show: false } };
   const named = (plot, values, number, space, step) => values.map((value) => (value === null ? "" : label(value, log ? 0 : step)));
   const first = now.current.curves;
@@ -120,13 +120,12 @@ function options({ now, x, right, log, height, width, setAt, units }) {
     axes: [
       { ...axis, label: x.name, labelFont: FONT, labelSize: 18, labelGap: 0, size: 28, gap: 4, values: named,
         incrs: x.whole ? WHOLE : undefined },
-      { ...axis, size: measure, gap: 6, values: named, incrs: units ? WHOLE : undefined },
+      { ...axis, size: measure, gap: 6, values: named, incrs: whole ? WHOLE : undefined },
       { ...axis, scale: "right", side: 1, show: Boolean(right), grid: { show: false }, size: 56, gap: 6, label: right?.name, labelFont: FONT, labelSize: 18, labelGap: 0, values: named },
     ],
     series: [{}, ...first.map((curve, i) => ({
       label: curve.name, scale: curve.axis === "right" ? "right" : "y", spanGaps: true, dash: curve.dash,
       width: curve.width ?? 1.8, stroke: () => colour(curve.number ?? i),
-      fill: curve.fill ? () => faded(colour(curve.number ?? i), 0.12) : undefined,
       points: { show: (plot, s, from, to) => to - from < 30, size: 5, fill: () => token("--surface") },
     }))],
     hooks: {

@@ -11,7 +11,7 @@ const FOOT = 14;
 const LONGEST = 22;
 
 /** `axes`: [{name, values: one a line, number or text, log}], the last is `value`, by which lines are coloured. */
-export function Parallel({ title, unit, note, axes, ids, height = 300, chosen, choose, wide, highlight }) {
+export function Parallel({ title, unit, note, axes, ids, height = 300, choose, wide, highlight }) {
   const [place, width] = useWidth();
   const canvas = useRef(null);
   const [kept, setKept] = useState({});

@@ -1,16 +1,16 @@
 // The lines of the queue: jobs of one project that ask for the same wait behind one another.
 import { useGet } from "../api.js";
 import { html } from "../dom.js";
-import { to, withQuery } from "../router.js";
+import { to } from "../router.js";
 import { Pending } from "../components/failure.js";
-import { measured, whole } from "../components/number.js";
+import { units, whole } from "../components/number.js";
 import { Table } from "../components/table.js";
 
 const COLUMNS = [
   { key: "project", head: "Project", cell: (line) => line.project },
   { key: "kind", head: "Kind", cell: (line) => line.kind },
-  { key: "asks", head: "Each asks for", cell: (line) => html`<span class="number">${measured(line.cpus)} CPU${line.cpus === 1 ? "" : "s"}${line.gpus ? `, ${measured(line.gpus)} GPU${line.gpus === 1 ? "" : "s"}` : ""}</span>` },
-  { key: "waiting", head: "Waiting", class: "right number", cell: (line) => html`<a href=${withQuery({ state: "queued", kind: line.kind }, { path: "/jobs", query: "" })}>${whole(line.waiting)}</a>` },
+  { key: "asks", head: "Each asks for", cell: (line) => html`<span class="number">${units(line)}</span>` },
+  { key: "waiting", head: "Waiting", class: "right number", cell: (line) => html`<a href=${to.jobs({ state: "queued", kind: line.kind })}>${whole(line.waiting)}</a>` },
   { key: "first", head: "First", class: "right", cell: (line) => html`<a href=${to.job(line.first)}><code>${line.first}</code></a>` },
 ];
 

@@ -1,7 +1,7 @@
 // Projects: what each holds, and what it may hold at most.
 import { api, useAction, useGet } from "../api.js";
 import { html, useState } from "../dom.js";
-import { withQuery } from "../router.js";
+import { to } from "../router.js";
 import { useSession } from "../session.js";
 import { Dialog } from "../components/dialog.js";
 import { Failure, Pending } from "../components/failure.js";
@@ -15,7 +15,7 @@ export function Projects() {
   const got = useGet("/v1/projects", { every: 5 });
   const [changing, setChanging] = useState(null);
   const columns = [
-    { key: "name", head: "Project", cell: (one) => html`<a href=${withQuery({}, { path: "/jobs", query: "" })} onClick=${() => setProject(one.name)}>${one.name}</a>` },
+    { key: "name", head: "Project", cell: (one) => html`<a href=${to.jobs()} onClick=${() => setProject(one.name)}>${one.name}</a>` },
     { key: "jobs", head: "Jobs", class: "right number", cell: (one) => whole(one.jobs) },
     { key: "waiting", head: "Waiting", class: "right number", cell: (one) => whole(one.waiting) },
     { key: "running", head: "Running", class: "right", cell: (one) => of(one.running, one.most_running) },

@@ -4,7 +4,7 @@ import { Failure } from "./failure.js";
 import { Icon } from "./icon.js";
 
 /** Over the page until `close()`; Escape and a click beside it close it, too. */
-export function Dialog({ title, close, children, wide = false }) {
+export function Dialog({ title, close, children }) {
   const box = useRef(null);
   const name = useId();
   useEffect(() => {
@@ -12,7 +12,7 @@ export function Dialog({ title, close, children, wide = false }) {
     box.current.showModal();
     return () => opened?.focus?.();
   }, []);
-  return html`<dialog ref=${box} class=${wide ? "wide" : ""} aria-labelledby=${name} onCancel=${(event) => {
+  return html`<dialog ref=${box} aria-labelledby=${name} onCancel=${(event) => {
       event.preventDefault();
       close();
     }} onMouseDown=${(event) => event.target === box.current && close()}>

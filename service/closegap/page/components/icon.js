@@ -19,13 +19,9 @@ const PATHS = {
   sun: html`<circle cx="8" cy="8" r="2.8" /><path d="M8 1.5v1.3m0 10.4v1.3M1.5 8h1.3m10.4 0h1.3M3.4 3.4l.9.9m7.4 7.4.9.9m0-9.2-.9.9m-7.4 7.4-.9.9" />`,
   moon: html`<path d="M13 9.7A5.5 5.5 0 0 1 6.3 3 5.5 5.5 0 1 0 13 9.7z" />`,
   auto: html`<circle cx="8" cy="8" r="5.75" /><path d="M8 2.25a5.75 5.75 0 0 1 0 11.5z" class="filled" />`,
-  left: html`<path d="m9.8 3.5-4.5 4.5 4.5 4.5" />`,
   right: html`<path d="m6.2 3.5 4.5 4.5-4.5 4.5" />`,
-  down: html`<path d="m3.5 6.2 4.5 4.5 4.5-4.5" />`,
   plus: html`<path d="M8 3v10M3 8h10" />`,
   keys: html`<rect x="1.5" y="4" width="13" height="8.5" rx="1.5" /><path d="M4 6.7h.1m2.6 0h.1m2.6 0h.1m2.4 0h.1M5 9.8h6" />`,
-  link: html`<path d="M6.7 9.3a2.7 2.7 0 0 0 3.9 0l2-2a2.75 2.75 0 0 0-3.9-3.9l-.8.8m1.4 2.5a2.7 2.7 0 0 0-3.9 0l-2 2a2.75 2.75 0 0 0 3.9 3.9l.8-.8" />`,
-  cpu: html`<rect x="4" y="4" width="8" height="8" rx="1" /><path d="M6.5 1.8V4m3-2.2V4m-3 8v2.2m3-2.2v2.2M1.8 6.5H4m-2.2 3H4m8-3h2.2M12 9.5h2.2" />`,
   file: html`<path d="M3.5 1.8h5.2l3.8 3.8v8.6h-9z" /><path d="M8.5 2v3.8h3.8" />`,
   up: html`<path d="M8 13V3.5m-4 4 4-4 4 4" />`,
 };

@@ -24,3 +24,7 @@ export function bytes(count) {
   const value = count / 1024 ** step;
   return `${step && value < 100 ? value.toFixed(1) : Math.round(value)} ${SIZES[step]}`;
 }
+
+/** "2 CPUs, 1 GPU" */
+export const units = ({ cpus, gpus }) =>
+  [[cpus, "CPU"], [gpus, "GPU"]].filter(([count], i) => count || i === 0).map(([count, name]) => `${measured(count)} ${name}${count === 1 ? "" : "s"}`).join(", ");

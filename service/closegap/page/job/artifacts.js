@@ -5,16 +5,9 @@ import { to } from "../router.js";
 import { Copy } from "../components/copy.js";
 import { Empty } from "../components/empty.js";
 import { Pending } from "../components/failure.js";
-import { Icon } from "../components/icon.js";
 import { bytes, measured } from "../components/number.js";
-import { Facts, Table } from "../components/table.js";
-
-const COLUMNS = [
-  { key: "name", head: "File", cell: (file) => html`<a href=${file.href} download=${file.name.split("/").at(-1)}><${Icon} name="file" size=${14} /> ${file.name}</a>` },
-  { key: "bytes", head: "Size", class: "right nowrap number", cell: (file) => bytes(file.bytes) },
-  { key: "sha", head: "sha256", class: "not-narrow", cell: (file) => html`<code class="faint" title=${file.sha256}>${file.sha256.slice(0, 16)}…</code><${Copy} text=${file.sha256} what="sha256" />` },
-  { key: "get", head: html`<span class="off-screen">Download</span>`, class: "right", cell: (file) => html`<a class="icon-button" href=${file.href} download=${file.name.split("/").at(-1)} aria-label=${`Download ${file.name}`} title="Download"><${Icon} name="download" /></a>` },
-];
+import { Facts } from "../components/table.js";
+import { Files } from "../kinds/files.js";
 
 export function Artifacts({ job }) {
   const got = useGet(`/v1/jobs/${job.id}/artifacts`);
@@ -31,6 +24,6 @@ export function Artifacts({ job }) {
     ${model && job.state === "succeeded" && html`<p>Registered as <a href=${to.model(model, null, job.project)}>${model}</a>.</p>`}
     ${bundles.map((bundle) => html`<section key=${bundle.output} class="bundle"><header><h2>${bundle.output}</h2><span class="muted">${bundle.kind}, ${bytes(bundle.files.reduce((sum, file) => sum + file.bytes, 0))}</span>
         <span class="spring" /><code class="faint digest" title=${bundle.digest}>${bundle.digest.slice(0, 23)}…</code><${Copy} text=${bundle.digest} what="digest" /></header>
-      <${Table} columns=${COLUMNS} rows=${bundle.files} id=${(file) => file.name} caption=${`Files of ${bundle.output}`} dense /></section>`)}
+      <${Files} artifact=${bundle} /></section>`)}
   </div>`;
 }

@@ -1,8 +1,9 @@
 // The head of a job's page: name, state, how far it is, what can be done.
 import { html } from "../dom.js";
-import { withQuery } from "../router.js";
+import { to } from "../router.js";
 import { Copy } from "../components/copy.js";
 import { LiveSign } from "../components/livesign.js";
+import { units } from "../components/number.js";
 import { Progress } from "../components/progress.js";
 import { OVER, State } from "../components/state.js";
 import { Facts } from "../components/table.js";
@@ -16,7 +17,7 @@ export function Header({ job, live, got }) {
   const { can } = useSession();
   const ran = job.started && html`<${Took} from=${job.started} to=${job.finished ?? (job.state === "running" ? null : job.updated)} />`;
   return html`<header class="job-head">
-    <p class="crumbs"><a href=${withQuery({}, { path: "/jobs", query: "" })}>Jobs</a><span aria-hidden="true">/</span><span>${job.project}</span><span aria-hidden="true">/</span><span>${job.kind}</span></p>
+    <p class="crumbs"><a href=${to.jobs()}>Jobs</a><span aria-hidden="true">/</span><span>${job.project}</span><span aria-hidden="true">/</span><span>${job.kind}</span></p>
     <div class="job-title"><h1>${job.name}</h1><span class="job-id"><code>${job.id}</code><${Copy} text=${job.id} what="id" /></span>
       <${State} state=${job.state} wish=${job.wish} large /><${LiveSign} live=${live} over=${OVER.has(job.state)} />
       <span class="spring" /><${Actions} job=${job} got=${got} /></div>
@@ -32,7 +33,7 @@ export function Header({ job, live, got }) {
       ["Resources", resources(job.spec.resources)],
       ["Preemptible", job.preemptible ? "yes" : null],
       ["Labels", Object.keys(job.labels).length ? html`<span class="labels">${Object.entries(job.labels).map(
-        ([name, value]) => html`<a key=${name} class="label" href=${withQuery({ label: `${name}=${value}` }, { path: "/jobs", query: "" })}>${name}=${value}</a>`,
+        ([name, value]) => html`<a key=${name} class="label" href=${to.jobs({ label: `${name}=${value}` })}>${name}=${value}</a>`,
       )}</span>` : null],
     ]} />
   </header>`;
@@ -46,6 +47,5 @@ const spent = (job) => {
 function resources(asked) {
   if (!asked) return null;
   const { workers = 0, cpus = 1, gpus = 0 } = asked;
-  const each = [`${cpus} CPU${cpus === 1 ? "" : "s"}`, gpus ? `${gpus} GPU${gpus === 1 ? "" : "s"}` : ""].filter(Boolean).join(", ");
-  return workers > 1 ? `${workers} × ${each}` : each;
+  return workers > 1 ? `${workers} × ${units({ cpus, gpus })}` : units({ cpus, gpus });
 }

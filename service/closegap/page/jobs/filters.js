@@ -4,8 +4,8 @@ import { setQuery, withQuery } from "../router.js";
 import { Icon } from "../components/icon.js";
 import { whole } from "../components/number.js";
 import { STATES } from "../components/state.js";
+import { NAMES } from "../kinds/names.js";
 
-const KINDS = ["train", "sweep", "evaluate", "export", "encode", "compare"];
 const TYPED = 250;
 
 export function StateChips({ query, counts, total }) {
@@ -27,7 +27,7 @@ export function Filters({ query }) {
   return html`<div class="filters" role="search">
     <${Search} query=${query} labels=${labels} />
     <label><span class="off-screen">Kind</span><select value=${kinds[0] ?? ""} onChange=${(event) => setQuery({ kind: event.target.value, cursor: null })}>
-      <option value="">every kind</option>${KINDS.map((kind) => html`<option key=${kind} value=${kind}>${kind}</option>`)}</select></label>
+      <option value="">every kind</option>${Object.keys(NAMES).map((kind) => html`<option key=${kind} value=${kind}>${kind}</option>`)}</select></label>
     ${labels.map(
       (label) => html`<a key=${label} class="label chosen" href=${withQuery({ label: labels.filter((one) => one !== label), cursor: null })}
         aria-label=${`Label ${label}: remove from the filter`}>${label}<${Icon} name="close" size=${12} /></a>`,

@@ -1,4 +1,4 @@
-// What each kind of job shows of its work: a component with {job, api, live}, drawn as the first tab of a job's page.
+// What each kind of job shows of its work: a component with {job, live}, drawn as the first tab of a job's page.
 import { Compare } from "./compare.js";
 import { Encode } from "./encode.js";
 import { Evaluate } from "./evaluate.js";

@@ -2,6 +2,7 @@
 import { html } from "../dom.js";
 import { to } from "../router.js";
 import { Icon } from "../components/icon.js";
+import { units } from "../components/number.js";
 import { span } from "../components/time.js";
 
 export function Plan({ specs, plan }) {
@@ -10,7 +11,7 @@ export function Plan({ specs, plan }) {
 }
 
 function One({ spec, planned }) {
-  const takes = planned && [`${planned.cpus} CPU${planned.cpus === 1 ? "" : "s"}`, planned.gpus ? `${planned.gpus} GPU${planned.gpus === 1 ? "" : "s"}` : ""].filter(Boolean).join(", ");
+  const takes = planned && units(planned);
   return html`<li class="planned"><p><strong>${spec.name ?? spec.kind}</strong> <span class="muted">${[spec.name === spec.kind ? "" : spec.kind, takes].filter(Boolean).join(" · ")}</span></p>
     ${planned?.refused
       ? html`<p class="refused"><${Icon} name="warning" size=${14} /> It would be refused: ${planned.refused}</p>`

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -47,9 +48,9 @@ def app(context: Context) -> FastAPI:
     return build(context)
 
 
-@pytest.fixture
-def url(context: Context) -> Iterator[str]:
-    """Where the application is served."""
+@contextmanager
+def served(context: Context) -> Iterator[str]:
+    """The address of a server for the API, for as long as the block lasts."""
     place = listening("127.0.0.1", 0)
     server = Server(context)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, name="api")
@@ -57,11 +58,20 @@ def url(context: Context) -> Iterator[str]:
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.005)
-    yield server_url(place)
-    server.should_exit = True
-    thread.join(30)
-    place.close()
+    try:
+        yield server_url(place)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        place.close()
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def url(context: Context) -> Iterator[str]:
+    """Where the application is served."""
+    with served(context) as address:
+        yield address
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from closegap.api.context import Context
 from closegap.job import State
 from closegap.specs import document, spec
 from closegap.specs.kinds import SPECS
+from closegap_core import bundle
 from tests.api.sealed import sealed_model
 from tests.page import work
 from tests.page.conftest import Open
@@ -141,16 +142,53 @@ def test_its_log_is_followed_and_searched(page: Page, context: Context) -> None:
     assert len(Path(download.value.path()).read_text().splitlines()) == 1102
 
 
+def test_a_long_log_is_followed_without_a_gap(page: Page, context: Context) -> None:
+    """Of more lines than are kept the first go; the last are always there."""
+    claim = work.running(context.queue, "busy")
+    page.goto(f"/jobs/{claim.job.id}?tab=logs")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    lines = page.get_by_role("log").locator(".log-text")
+    for first in range(0, 6000, 1000):
+        numbers = range(first, first + 1000)
+        context.queue.report(claim.lease, [{"type": "log", "line": f"line {n}"} for n in numbers])
+        expect(lines.last).to_have_text(f"line {first + 999}")
+    expect(page.get_by_text("5,000 lines")).to_be_visible()
+    assert lines.all_text_contents() == [f"line {n}" for n in range(1000, 6000)]
+
+
+def test_what_cannot_be_drawn_leaves_the_other_tabs(window: Open, context: Context) -> None:
+    with context.artifacts.staged("evaluate-1", 1) as folder:
+        (folder / "metrics.json").write_text("{}")
+        bundle.write(folder, "evaluation", {})
+        digest = context.artifacts.publish(folder)
+    queue, capacity = context.queue, work.CAPACITY
+    queue.submit(spec.parse({"kind": "evaluate", "name": "odd", "model": "m", "resources": {"workers": 0}}))
+    queue.heartbeat(work.WORKER, capacity)
+    claim = queue.claim(work.WORKER, capacity, 600)
+    assert claim is not None
+    queue.start(claim.lease)
+    queue.succeed(claim.lease, {"report": digest})
+    one = window()
+    one.expect("TypeError")
+    one.page.goto(f"/jobs/{claim.job.id}")
+    expect(one.page.get_by_role("alert")).to_contain_text("This cannot be drawn")
+    one.page.get_by_role("link", name="Logs").click()
+    expect(one.page.get_by_role("heading", name="Nothing was written")).to_be_visible()
+
+
 def test_its_artefacts_are_downloaded_whole(page: Page, context: Context) -> None:
     digest = sealed_model(context.artifacts)
     job = work.succeeded(context.queue, "done", {"model": digest, "valid_elbo": -25.5})
     page.goto(f"/jobs/{job.id}?tab=artifacts")
     expect(page.get_by_text("−25.5")).to_be_visible()
-    bundle = context.artifacts.open(digest)
+    sealed = context.artifacts.open(digest)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download config.json").click()
     assert download.value.suggested_filename == "config.json"
-    assert Path(download.value.path()).read_bytes() == (bundle.path / "config.json").read_bytes()
+    assert Path(download.value.path()).read_bytes() == (sealed.path / "config.json").read_bytes()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download notes/read me.html").click()
+    assert download.value.suggested_filename == "read_me.html"
 
 
 def test_its_pipeline_is_a_line_of_links(page: Page, context: Context) -> None:

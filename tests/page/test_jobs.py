@@ -126,6 +126,21 @@ def test_many_are_cancelled_after_a_question(page: Page, context: Context) -> No
     assert queue.get(kept.id).state is State.QUEUED
 
 
+def test_what_is_chosen_stays_chosen_when_newer_jobs_come(page: Page, context: Context) -> None:
+    queue = context.queue
+    oldest, *_ = work.many(queue, "one", 50)
+    page.goto("/jobs")
+    page.get_by_label(f"Select {oldest.id}").check()
+    work.submitted(queue, "newer")
+    expect(page.get_by_role("link", name="newer")).to_be_visible()
+    expect(page.get_by_label(f"Select {oldest.id}")).to_have_count(0)
+    expect(page.get_by_text("1 selected")).to_be_visible()
+    page.get_by_role("button", name="Cancel 1…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel 1 job").click()
+    expect(page.get_by_role("link", name="cancelled 1")).to_be_visible()
+    assert queue.get(oldest.id).state is State.CANCELLED
+
+
 def test_the_priority_is_changed_in_its_place(window: Open, context: Context) -> None:
     job = work.submitted(context.queue, "waits")
     one = window()
@@ -158,11 +173,16 @@ def test_by_keys_alone(page: Page, context: Context) -> None:
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     page.keyboard.press("Escape")
+    page.goto("/jobs?q=first")
+    expect(page.locator("tbody tr")).to_have_count(1)
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="first")).to_be_visible()
+    page.keyboard.press("2")
+    expect(page.get_by_role("link", name="Spec")).to_have_attribute("aria-current", "page")
     page.keyboard.press("u")
-    expect(page.locator("tbody tr")).to_have_count(3)
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert page.url.endswith("/jobs?q=first")
     page.keyboard.press("g")
     page.keyboard.press("w")
     expect(page.get_by_role("heading", name="Workers")).to_be_visible()
@@ -206,6 +226,10 @@ def test_a_service_that_goes_away_and_comes_back(window: Open, context: Context)
     expect(one.page.get_by_role("link", name="there")).to_be_visible()
     one.page.unroute("**/v1/**")
     expect(one.page.get_by_role("status").filter(has_text="does not answer")).to_be_hidden()
+    one.page.route("**/v1/jobs?*", lambda route: route.fulfill(body="{", content_type="application/json"))
+    expect(one.page.get_by_role("status").filter(has_text="broke off")).to_be_visible()
+    one.page.unroute("**/v1/jobs?*")
+    expect(one.page.get_by_role("status").filter(has_text="broke off")).to_be_hidden()
     said = {"title": "Service Unavailable", "detail": "the store cannot be reached", "request_id": "abc123"}
     one.page.route("**/v1/jobs?*", lambda route: route.fulfill(status=503, json=said))
     one.page.goto("/jobs?state=queued")

@@ -42,6 +42,30 @@ def test_a_link_signs_in_and_leaves_no_trace(
     assert second.page.url.endswith("/login")
 
 
+def test_a_link_is_kept_where_the_service_does_not_answer(
+    window: Open, context: Context, secret: Callable[..., str]
+) -> None:
+    given = code(context, secret("viewer"))
+    one = window(None)
+    one.expect("Failed to load resource")
+    one.page.route("**/v1/whoami", lambda route: route.abort())
+    one.page.goto(f"/login#{given}")
+    expect(one.page.get_by_role("alert")).to_contain_text("does not answer")
+    one.page.unroute("**/v1/whoami")
+    one.page.goto(f"/login#{given}")
+    expect(one.page.get_by_role("heading", name="No jobs yet")).to_be_visible()
+
+
+def test_a_browser_that_keeps_no_session_is_said(window: Open, secret: Callable[..., str]) -> None:
+    one = window(None)
+    one.expect(REFUSED)
+    one.page.route("**/v1/session", lambda route: route.fulfill(status=204))
+    one.page.goto("/login")
+    one.page.get_by_label("Access token").fill(secret("viewer"))
+    one.page.get_by_role("button", name="Sign in").click()
+    expect(one.page.get_by_role("alert")).to_contain_text("has not kept the session")
+
+
 def test_who_is_signed_in_is_asked_before_a_link_changes_that(
     window: Open, context: Context, secret: Callable[..., str]
 ) -> None:

@@ -47,6 +47,8 @@ def test_a_spec_is_checked_planned_and_submitted(window: Open, context: Context)
 
 def test_a_pipeline(page: Page, context: Context) -> None:
     page.goto("/submit")
+    page.evaluate("localStorage.setItem('closegap.project', 'another')")
+    page.reload()
     page.get_by_label("Begin with").select_option("pipeline")
     expect(page.get_by_role("heading", name="Valid: 4 jobs")).to_be_visible()
     expect(page.get_by_text("it would wait for export")).to_be_visible()

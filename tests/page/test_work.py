@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +17,13 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from closegap.access.tokens import Role
 from closegap.api.context import Context, opened
-from closegap.api.server import Server, listening
-from closegap.api.server import url as server_url
 from closegap.job import Capacity, Failure, Job, Lease, State
 from closegap.settings import Settings
 from closegap.specs import spec
 from tests.page.conftest import Window
 from tests.page.hands import Hands
+from tests.page.legible import illegible
+from tests.serving import served
 
 DATA: dict[str, Any] = {"source": "digits", "split": {"train": 512, "valid": 128, "test": 128}}
 INLINE = {"workers": 0}
@@ -51,6 +50,13 @@ PIPELINE: list[dict[str, Any]] = [
     {
         "kind": "encode", "name": "encode", "model": "${export.model}", "data": {"part": "train"},
         "encode": {"shard_rows": 100}, "resources": INLINE,
+    },
+    {
+        "kind": "compare", "name": "beside", "resources": INLINE,
+        "comparison": {"title": "Ours and theirs", "columns": ["elbo", "iwae"], "published_in": "a paper"},
+        "reports": [
+            {"label": "ours", "report": "${measure.report}", "published": {"elbo": -30.5, "iwae": "not told"}},
+        ],
     },
 ]  # fmt: skip
 LONGEST = 90.0
@@ -92,27 +98,18 @@ def service(store_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         api_rate=100_000.0, api_beat_seconds=0.2,
     )  # fmt: skip
     context = opened(settings)
-    place = listening("127.0.0.1", 0)
-    server = Server(context)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, name="api")
-    thread.start()
-    token = context.tokens.create("test", Role.ADMIN).secret
+    headers = {"Authorization": f"Bearer {context.tokens.create('test', Role.ADMIN).secret}"}
     hands = Hands(settings, folder / "attempts.log")
     hands.start()
     try:
-        with httpx.Client(
-            base_url=server_url(place), headers={"Authorization": f"Bearer {token}"}, timeout=60
-        ) as client:
+        with served(context) as url, httpx.Client(base_url=url, headers=headers, timeout=60) as client:
             made = client.post("/v1/jobs", json=PIPELINE)
             assert made.status_code == 202, made.text
             jobs = {job["name"]: job["id"] for job in made.json()["jobs"]}
-            yield Service(context, server_url(place), client, jobs)
+            yield Service(context, url, client, jobs)
     finally:
         hands.stop()
         sys.stdout.write((folder / "attempts.log").read_text())
-        server.should_exit = True
-        thread.join(30)
-        place.close()
 
 
 @pytest.fixture
@@ -157,10 +154,8 @@ def test_a_training_is_watched_as_it_goes(page: Page, service: Service) -> None:
     page.goto(f"/jobs/{service.jobs['learn']}")
     epoch = tile(page, "Epoch").locator("dd > .number")
     expect(epoch).to_be_visible(timeout=1000 * LONGEST)
-    first = number(epoch.inner_text())
     service.ended("learn")
     expect(epoch).to_have_text(str(EPOCHS))
-    assert first <= EPOCHS
     series = {
         one["name"]: one["points"]
         for one in service.get(f"/v1/jobs/{service.jobs['learn']}/metrics")["series"]
@@ -225,6 +220,25 @@ def test_an_evaluation_shows_its_gaps(page: Page, service: Service) -> None:
         expect(page.get_by_text(sentence).first).to_be_visible()
     expect(figure(page, "Gap left by decoder passes")).to_be_visible()
     expect(figure(page, "Reconstructions over iterations").locator("canvas")).to_have_count(5)
+
+
+def test_a_comparison_shows_what_was_published_beside_what_was_measured(page: Page, service: Service) -> None:
+    job = service.ended("beside")
+    lines = service.get(f"/v1/jobs/{job.id}/artifacts/comparison/table.json")["lines"]
+    measured = {line["quantity"]: line["measured"] for line in lines}
+    page.goto(f"/jobs/{job.id}")
+    table = page.get_by_role("table", name="Published and measured")
+    expect(table).to_be_visible()
+    label, *cells = table.locator("tbody td").all_inner_texts()
+    assert (label, number(cells[0]), cells[2]) == ("ours", -30.5, "not told")
+    assert number(cells[1]) == pytest.approx(measured["elbo"], rel=1e-4)
+    assert number(cells[3]) == pytest.approx(measured["iwae"], rel=1e-4)
+    picture = page.get_by_role("img", name="Ours and theirs")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the report").click()
+    assert "</html>" in Path(download.value.path()).read_text()
 
 
 def test_an_export_shows_parity_and_quality(page: Page, service: Service) -> None:
@@ -372,25 +386,33 @@ def test_a_curve_of_ten_thousand_points_is_drawn_at_once(page: Page, service: Se
     service.context.queue.report(lease, [epoch(10_001, -1.0)])
     expect(tile(page, "Epoch")).to_contain_text("10,001")  # as it comes
     assert number(tile(page, "Best").locator("dd > .number").inner_text()) == -1.0
+    assert len(data(page, "Throughput")) == 500  # though other figures are thinned to other epochs
+    service.context.queue.fail(lease, failure())
+
+
+def test_a_quick_training_is_drawn_as_it_goes(page: Page, service: Service) -> None:
+    """Though an epoch comes before what was drawn of the one before is a second old."""
+    job, lease = fabricated(service, {**PIPELINE[0], "name": "quick", "register": None})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/iterations?" in request.url else None)
+    page.goto(f"/jobs/{job}")
+    limit, n = time.monotonic() + 30, 0
+    while len(asked) < 3:
+        assert time.monotonic() < limit, f"{n} epochs, asked for {len(asked)} times"
+        n += 1
+        service.context.queue.report(lease, [epoch(n, -5.0)])
+        page.wait_for_timeout(150)
     service.context.queue.fail(lease, failure())
 
 
 def test_what_has_not_begun_says_so(page: Page, service: Service) -> None:
-    specs: list[tuple[dict[str, Any], str]] = [
-        (
-            {**PIPELINE[0], "name": "later", "register": None, "resources": {"workers": 1, "cpus": LARGE}},
-            "It waits for a worker",
-        ),
-    ]
     service.context.queue.heartbeat("elsewhere", ELSEWHERE)
-    for document, words in specs:
-        job = service.context.queue.submit(spec.parse(document))[0]
-        page.goto(f"/jobs/{job.id}")
-        expect(page.get_by_role("heading", name=words)).to_be_visible()
-        service.context.queue.cancel(job.id, "test")
-        expect(
-            page.get_by_role("heading", name="It was cancelled before it measured anything")
-        ).to_be_visible()
+    later = {**PIPELINE[0], "name": "later", "register": None, "resources": {"workers": 1, "cpus": LARGE}}
+    job = service.context.queue.submit(spec.parse(later))[0]
+    page.goto(f"/jobs/{job.id}")
+    expect(page.get_by_role("heading", name="It waits for a worker")).to_be_visible()
+    service.context.queue.cancel(job.id, "test")
+    expect(page.get_by_role("heading", name="It was cancelled before it measured anything")).to_be_visible()
     page.goto("/models?name=nothing-like-it")
     expect(page.get_by_role("heading", name="No model has")).to_be_visible()
 
@@ -411,11 +433,26 @@ def test_what_is_damaged_is_told_and_the_rest_is_shown(browser: Browser, service
     service.context.queue.fail(lease, failure())
 
 
+def test_everybody_can_read_what_the_work_left(browser: Browser, service: Service) -> None:
+    for name in service.jobs:
+        service.ended(name)
+    window = Window(browser, service.url, color_scheme="light")
+    window.sign_in(service.context.tokens.create("page", Role.ADMIN).secret)
+    for place in (*(f"/jobs/{job}" for job in service.jobs.values()), "/models", "/models/encoder"):
+        window.page.goto(place)
+        for colours in ("light", "dark"):
+            window.page.emulate_media(color_scheme=colours)
+            expect(window.page.locator("html")).to_have_attribute("data-theme", colours)
+            assert illegible(window.page) == [], f"{place}, {colours}"
+    window.close()
+
+
 def epoch(n: int, elbo: float) -> dict[str, Any]:
     terms = {"elbo": elbo, "log_likelihood": elbo + 3.0, "kl": 3.0}
     valid = {**terms, "elbo_by_iteration": [elbo - 50.0, elbo - 2.0, elbo], "active_units": 4}
     return {
-        "type": "epoch", "epoch": n, "epochs": 20_000, "step": 16 * n, "train": terms, "valid": valid, "seconds": 0.1,
+        "type": "epoch", "epoch": n, "epochs": 20_000, "step": 16 * n, "train": terms, "valid": valid,
+        "seconds": 0.1 + n * 7919 % 100 / 1000,
         "learning_rate": 1e-3, "kl_weight": 1.0, "gradient_norm": {"theta": 2.0, "phi": 1.0},
     }  # fmt: skip
 

@@ -47,9 +47,19 @@ async function request(method, path, { params, body, type, headers, signal } = {
   throw problem;
 }
 
+/** The body of an answer, read by `how`; one that is cut short, or is no JSON, is a Problem as no answer is. */
+async function bodyOf(answer, how = "json") {
+  try {
+    return await answer[how]();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ code: "unreadable", detail: "The service's answer broke off.", title: "No connection" });
+  }
+}
+
 const json = async (...given) => {
   const answer = await request(...given);
-  return answer.status === 204 ? null : answer.json();
+  return answer.status === 204 ? null : bodyOf(answer);
 };
 
 /** Options of all: `params` (lists repeat a name), `signal`, `headers`; of post, put, patch also `body`, `type`. */
@@ -59,14 +69,12 @@ export const api = {
   put: (path, options) => json("PUT", path, options),
   patch: (path, options) => json("PATCH", path, options),
   delete: (path, options) => json("DELETE", path, options),
-  text: async (path, options) =>
-    (await request("GET", path, { ...options, headers: { Accept: "text/plain" } })).text(),
-  /** Bytes of a file, for pictures and arrays that a script reads. */
-  bytes: async (path, options) => (await request("GET", path, { ...options, headers: { Accept: "*/*" } })).arrayBuffer(),
+  /** Bytes of a file, for pictures that a script shows. */
+  bytes: async (path, options) => bodyOf(await request("GET", path, { ...options, headers: { Accept: "*/*" } }), "arrayBuffer"),
   /** {data, tag}; data is null where the answer still is what `tag` names. */
   fresh: async (path, tag, options) => {
     const answer = await request("GET", path, { ...options, headers: tag ? { "If-None-Match": tag } : {} });
-    return answer.status === 304 ? { data: null, tag } : { data: await answer.json(), tag: answer.headers.get("ETag") };
+    return answer.status === 304 ? { data: null, tag } : { data: await bodyOf(answer), tag: answer.headers.get("ETag") };
   },
   url: (path, params) => path + query(params),
 };
@@ -79,7 +87,7 @@ export const api = {
 export function useGet(path, { params, every = 0 } = {}) {
   const address = path === null ? null : path + query(params);
   const [state, setState] = useState({ address, data: null, problem: null, at: 0 });
-  const current = useRef({ tag: null, turn: 0 });
+  const tag = useRef(null);
   const [turn, setTurn] = useState(0);
 
   useEffect(() => {
@@ -87,16 +95,16 @@ export function useGet(path, { params, every = 0 } = {}) {
     const stop = new AbortController();
     let timer = 0;
     let busy = false;
-    current.current = { tag: null, stop };
+    tag.current = null;
     const ask = async () => {
       if (busy) return;
       busy = true;
       clearTimeout(timer);
       let wait = every;
       try {
-        const found = await api.fresh(address, current.current.tag, { signal: stop.signal });
+        const found = await api.fresh(address, tag.current, { signal: stop.signal });
         if (stop.signal.aborted) return;
-        current.current.tag = found.tag;
+        tag.current = found.tag;
         if (found.data !== null) setState({ address, data: found.data, problem: null, at: Date.now() });
         else setState((old) => (old.problem ? { ...old, problem: null } : old));
       } catch (problem) {
@@ -121,7 +129,7 @@ export function useGet(path, { params, every = 0 } = {}) {
 
   const reload = useCallback(() => setTurn((n) => n + 1), []);
   const put = useCallback((data) => {
-    current.current.tag = null;
+    tag.current = null;
     setState((old) => ({ ...old, data, problem: null, at: Date.now() }));
   }, []);
   const change = useCallback((edit) => setState((old) => (old.data ? { ...old, data: edit(old.data) } : old)), []);
@@ -131,14 +139,17 @@ export function useGet(path, { params, every = 0 } = {}) {
   return { data, problem, loading: address !== null && data === null && problem === null, reload, put, change, at: state.at };
 }
 
-/** Doing something: [act, {busy, problem, clear}]. `act` runs one at a time and gives its result, or undefined. */
+/** Doing something: [act, {busy, problem, clear}]. `act` gives its result, or undefined; while it runs it does not begin again. */
 export function useAction(action) {
   const [state, setState] = useState({ busy: false, problem: null });
   const latest = useRef(action);
   latest.current = action;
   const alive = useRef(true);
   useEffect(() => () => { alive.current = false; }, []);
+  const busy = useRef(false);
   const act = useCallback(async (...given) => {
+    if (busy.current) return undefined;
+    busy.current = true;
     setState({ busy: true, problem: null });
     try {
       const result = await latest.current(...given);
@@ -148,6 +159,8 @@ export function useAction(action) {
       if (alive.current) setState({ busy: false, problem: problem.name === "AbortError" ? null : problem });
       if (!(problem instanceof Problem) && problem.name !== "AbortError") throw problem;
       return undefined;
+    } finally {
+      busy.current = false;
     }
   }, []);
   const clear = useCallback(() => setState({ busy: false, problem: null }), []);

@@ -1,10 +1,11 @@
 // The events of one job as they happen. One stream for a job's page, whoever listens; it rests while the page is not
 // seen (a browser has few connections) and goes on after the last event that it saw.
-import { useEffect, useReducer, useRef, useState } from "./dom.js";
+import { useEffect, useReducer, useState } from "./dom.js";
 
 const CLASSES = ["state", "progress", "metric", "log", "end"];
 const SOON = 1000;
 const LATEST = 20_000;
+const OFTEN = 100;
 
 /** Listens to a job. `status`: "connecting", "live", "reconnecting", "resting", "over". */
 export class Live {
@@ -23,6 +24,26 @@ export class Live {
     const entry = { type, hear };
     this.heard.add(entry);
     return () => this.heard.delete(entry);
+  }
+
+  /** Call `hear(events)` with those of some classes, ten times a second at most; gives the way to stop. */
+  onMany(types, hear) {
+    let waiting = [];
+    let timer = 0;
+    const take = (event) => {
+      waiting.push(event);
+      timer ||= setTimeout(() => {
+        const events = waiting;
+        waiting = [];
+        timer = 0;
+        hear(events);
+      }, OFTEN);
+    };
+    const ways = types.map((type) => this.on(type, take));
+    return () => {
+      clearTimeout(timer);
+      ways.forEach((stop) => stop());
+    };
   }
 
   /** Call `tell(status)` when the status changes. */
@@ -111,27 +132,4 @@ export function useStatus(live) {
   const [, redraw] = useReducer((n) => n + 1, 0);
   useEffect(() => live?.onStatus(redraw), [live]);
   return live?.status ?? "over";
-}
-
-/** Events of some classes since the component was there, at most `most`; drawn again ten times a second at most. */
-export function useEvents(live, types, most = 5000) {
-  const kept = useRef([]);
-  const [, redraw] = useReducer((n) => n + 1, 0);
-  useEffect(() => {
-    kept.current = [];
-    let timer = 0;
-    const hear = (event) => {
-      kept.current = [...kept.current.slice(-most + 1), event];
-      timer ||= setTimeout(() => {
-        timer = 0;
-        redraw();
-      }, 100);
-    };
-    const ways = live ? types.map((type) => live.on(type, hear)) : [];
-    return () => {
-      clearTimeout(timer);
-      ways.forEach((stop) => stop());
-    };
-  }, [live, types.join()]);
-  return kept.current;
 }

@@ -1,11 +1,16 @@
 // The way in: a link with a code, which signs in at once, or a token.
-import { api, useAction } from "./api.js";
+import { Problem, api, useAction } from "./api.js";
 import { html, useEffect, useRef, useState } from "./dom.js";
 import { Copyable } from "./components/copy.js";
 import { Failure } from "./components/failure.js";
 import { navigate } from "./router.js";
 
 const CODE = /^#[A-Za-z0-9_-]{43}$/;
+
+const NOT_KEPT = {
+  title: "Not signed in",
+  detail: "The browser has not kept the session: cookies must be allowed, and a service that other machines reach must be opened by https.",
+};
 
 /** Only an address of this page: a link may not send whoever signs in to somewhere else. */
 const next = (query) => {
@@ -14,13 +19,13 @@ const next = (query) => {
 };
 
 export function Login({ query, me, signedIn }) {
-  const [code, setCode] = useState(() => (CODE.test(location.hash) ? location.hash.slice(1) : ""));
+  const [code] = useState(() => (CODE.test(location.hash) ? location.hash.slice(1) : ""));
   const [someone, setSomeone] = useState(me);
-  const [asked, setAsked] = useState(!code);
 
   const enter = async () => {
-    const found = await api.get("/v1/whoami");
-    signedIn(found);
+    signedIn(await api.get("/v1/whoami").catch((problem) => {
+      throw problem.status === 401 ? new Problem(NOT_KEPT) : problem;
+    }));
     navigate(next(query), { replace: true });
   };
   const [redeem, redeeming] = useAction(async () => {
@@ -32,27 +37,40 @@ export function Login({ query, me, signedIn }) {
     await enter();
   });
 
+  // Who is signed in already is asked first: a link of somebody else must not change who one is.
+  const [look, looking] = useAction(async () => {
+    try {
+      setSomeone(await api.get("/v1/whoami"));
+    } catch (problem) {
+      if (problem.status !== 401) throw problem;
+      setSomeone(null);
+      redeem();
+    }
+  });
+
+  useEffect(() => {
+    // A link that is opened where this page is shown already changes no more than what follows the `#`.
+    const linked = () => CODE.test(location.hash) && location.reload();
+    addEventListener("hashchange", linked);
+    return () => removeEventListener("hashchange", linked);
+  }, []);
   useEffect(() => {
     if (!code) return;
     // The code leaves the address before it is used: it is in no history and no bookmark.
     history.replaceState(null, "", location.pathname + location.search);
-    // Who is signed in already is asked first: a link of somebody else must not change who one is.
-    fetch("/v1/whoami").then(async (answer) => {
-      if (answer.ok) setSomeone(await answer.json());
-      else redeem();
-      setAsked(true);
-    });
+    look();
   }, []);
+  const wrong = redeeming.problem ?? looking.problem;
 
   return html`<main class="login">
     <h1><svg class="mark" viewBox="0 0 24 24" width="30" height="30" aria-hidden="true"><path d="M3 5.5h18" /><path d="M3 20c4.5-.5 5-9 18-10.2" /></svg>closegap</h1>
-    ${code && !redeeming.problem
-      ? asked && someone
+    ${code && !wrong
+      ? someone
         ? html`<p>You are signed in as <strong>${someone.name}</strong> (${someone.role}). The link would sign you in as its maker.</p>
             <p class="login-actions"><button type="button" class="button primary" onClick=${() => navigate(next(query), { replace: true })}>Stay ${someone.name}</button>
             <button type="button" class="button" disabled=${redeeming.busy} onClick=${redeem}>Use the link</button></p>`
         : html`<p role="status">Signing in…</p>`
-      : html`<${TokenForm} present=${present} state=${presenting} linkProblem=${redeeming.problem} clear=${() => setCode("")} />`}
+      : html`<${TokenForm} present=${present} state=${presenting} linkProblem=${wrong} />`}
   </main>`;
 }
 

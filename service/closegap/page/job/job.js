@@ -1,11 +1,13 @@
 // One job: what it is and how it does, live, and everything that is known of it in tabs.
-import { api, useGet } from "../api.js";
+import { useGet } from "../api.js";
 import { html, useEffect, useLayoutEffect } from "../dom.js";
 import { isTyping } from "../keys.js";
 import { useLive } from "../live.js";
-import { navigate, to, withQuery } from "../router.js";
+import { lastList, navigate, to, withQuery } from "../router.js";
 import { KINDS } from "../kinds/index.js";
+import { NAMES } from "../kinds/names.js";
 import { Pending, Stale } from "../components/failure.js";
+import { Guard } from "../components/guard.js";
 import { OVER } from "../components/state.js";
 import { Tabs } from "../components/tabs.js";
 import { Artifacts } from "./artifacts.js";
@@ -17,7 +19,6 @@ import { Notice } from "./notice.js";
 import { Pipeline } from "./pipeline.js";
 import { Spec } from "./spec.js";
 
-const VIEWS = { train: "Training", sweep: "Sweep", evaluate: "Evaluation", export: "Export", encode: "Encoding", compare: "Comparison" };
 const TABS = [["spec", "Spec", Spec], ["history", "History", History], ["logs", "Logs", Logs], ["events", "Events", Events], ["artifacts", "Artifacts", Artifacts]];
 const EVERY = 15;
 
@@ -42,14 +43,14 @@ export function Job({ job: name, query }) {
 
   if (!job) return html`<${Pending} got=${got} lines=${8} />`;
   const chosen = TABS.some(([key]) => key === query.get("tab")) ? query.get("tab") : "work";
-  const tabs = [{ key: "work", head: VIEWS[job.kind] ?? job.kind }, ...TABS.map(([key, head]) => ({ key, head }))];
+  const tabs = [{ key: "work", head: NAMES[job.kind] }, ...TABS.map(([key, head]) => ({ key, head }))];
   const View = chosen === "work" ? KINDS[job.kind] : TABS.find(([key]) => key === chosen)[2];
   return html`<${Header} job=${job} live=${live} got=${got} />
     <${Stale} got=${got} />
     <${Notice} job=${job} />
     <${Pipeline} job=${job} />
     <${Tabs} tabs=${tabs} chosen=${chosen} label="Of this job" />
-    <${View} key=${`${job.id}/${chosen}`} job=${job} api=${api} live=${live} query=${query} />`;
+    <${Guard} key=${`${job.id}/${chosen}`}><${View} job=${job} live=${live} query=${query} /><//>`;
 }
 
 /** 1 to 6 choose a tab, u goes back to the list. */
@@ -59,7 +60,7 @@ function useTabKeys() {
       if (isTyping(event)) return;
       const tab = [null, ...TABS.map(([key]) => key)][Number(event.key) - 1];
       if (tab !== undefined) navigate(withQuery({ tab }, { query: new URLSearchParams() }));
-      if (event.key === "u") history.state?.ours ? history.back() : navigate("/jobs");
+      if (event.key === "u") navigate(lastList());
     };
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);

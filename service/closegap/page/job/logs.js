@@ -20,9 +20,9 @@ export function Logs({ job, live, query }) {
   const [follow, setFollow] = useState(!OVER.has(job.state));
   const attempt = query.get("attempt") ?? "";
   const rank = query.get("rank") ?? "";
-  const entries = useMemo(() => read(past.events), [past.events.length, past.events[0]?.id]);
+  const entries = useMemo(() => read(past.events), [past.events]);
   const attempts = [...new Set(entries.map((entry) => entry.attempt).filter(Boolean))];
-  const ranks = [...new Set(entries.map((entry) => entry.rank).filter((one) => one !== null))].sort();
+  const ranks = [...new Set(entries.map((entry) => entry.rank).filter((one) => one !== null))].sort((a, b) => a - b);
   const wanted = text.toLowerCase();
   const shown = entries.filter((entry) =>
     (!attempt || String(entry.attempt) === attempt) && (!rank || String(entry.rank) === rank) && (!wanted || entry.text.toLowerCase().includes(wanted)));

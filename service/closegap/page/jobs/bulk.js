@@ -8,23 +8,23 @@ import { OVER } from "../components/state.js";
 
 const AT_ONCE = 6;
 
-/** `everything`: not only the rows that are selected, but every job of the filter, also on other pages. */
-export function Bulk({ chosen, rows, everything, setEverything, filter, filtered, more, done }) {
+/** `picked`: the jobs that are selected. `everything`: not only they, but every job of the filter, also on other pages. */
+export function Bulk({ picked, page, everything, setEverything, filter, filtered, more, done }) {
   const [asking, setAsking] = useState(false);
-  const open = rows.filter((job) => chosen.has(job.id) && !OVER.has(job.state));
-  const page = rows.length > 0 && rows.every((job) => chosen.has(job.id));
+  const open = picked.filter((job) => !OVER.has(job.state));
   const [cancel, state] = useAction(async () => {
     if (everything) await api.post("/v1/jobs:cancel", { body: selection(filter) });
     else await each(open, (job) => api.post(`/v1/jobs/${job.id}:cancel`));
     setAsking(false);
     done();
   });
-  const what = everything ? (filtered ? "every job that matches the filter" : "every job") : `${whole(open.length)} job${open.length === 1 ? "" : "s"}`;
+  const every = `every job${filter.project.length ? ` of ${filter.project}` : ""}${filtered ? " that matches the filter" : ""}`;
+  const what = everything ? every : `${whole(open.length)} job${open.length === 1 ? "" : "s"}`;
   return html`<div class="bulk" role="region" aria-label="Selected jobs">
-    <strong>${everything ? (filtered ? "All that match are selected" : "All jobs are selected") : `${whole(chosen.size)} selected`}</strong>
+    <strong>${everything ? (filtered ? "All that match are selected" : `${every.replace("every job", "All jobs")} are selected`) : `${whole(picked.length)} selected`}</strong>
     ${page && more && !everything && html`<button type="button" class="quiet" onClick=${() => setEverything(true)}>Select all that match, on every page</button>`}
     <span class="spring" />
-    ${!everything && open.length < chosen.size && html`<span class="muted">${whole(chosen.size - open.length)} over already</span>`}
+    ${!everything && open.length < picked.length && html`<span class="muted">${whole(picked.length - open.length)} over already</span>`}
     <button type="button" class="button danger" disabled=${!everything && !open.length} onClick=${() => setAsking(true)}>Cancel ${everything ? "all" : whole(open.length)}…</button>
     <button type="button" class="icon-button" onClick=${done} aria-label="Select none" title="Select none (Esc)"><${Icon} name="close" /></button>
     ${asking && html`<${Confirm} title=${`Cancel ${what}?`} act=${cancel} state=${state} close=${() => setAsking(false)} yes=${`Cancel ${everything ? "all of them" : what}`} no="Keep them"

@@ -14,7 +14,7 @@ export function columns({ waiting, chosen, toggle, rows, setChosen, session, cha
     key: "pick",
     class: "pick",
     head: html`<input type="checkbox" aria-label="Select all on this page" checked=${all}
-      onChange=${() => setChosen(all ? new Set() : new Set(rows.map((job) => job.id)))} />`,
+      onChange=${() => setChosen(new Map(all ? [] : rows.map((job) => [job.id, job])))} />`,
     cell: (job) => html`<input type="checkbox" aria-label=${`Select ${job.id}`} checked=${chosen.has(job.id)} onChange=${() => toggle(job.id)} />`,
   };
   return [

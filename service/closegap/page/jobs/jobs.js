@@ -1,5 +1,5 @@
 // All jobs, newest first: live, filtered by the address, a page at a time.
-import { Problem, api, useGet } from "../api.js";
+import { useGet } from "../api.js";
 import { html, useEffect, useMemo, useState } from "../dom.js";
 import { setQuery, withQuery } from "../router.js";
 import { useSession } from "../session.js";
@@ -28,7 +28,7 @@ function asked(query, project) {
     label: query.getAll("label"),
     name: text ? (text.includes("*") ? text : `*${text}*`) : [],
     pipeline: query.get("pipeline") ?? [],
-    project: project || [],
+    project: (!query.get("pipeline") && project) || [], // a pipeline is of one, whichever is chosen
   };
 }
 
@@ -44,12 +44,12 @@ export function Jobs({ query }) {
   const counts = useGet("/v1/jobs:count", { params: { project: filter.project }, every: EVERY });
   const text = query.get("q")?.trim() ?? "";
   const byId = useGet(ID.test(text) ? `/v1/jobs/${text}` : null);
-  const [chosen, setChosen] = useState(() => new Set());
+  const [chosen, setChosen] = useState(() => new Map());
   const [everything, setEverything] = useState(false);
   const filtered = ["state", "kind", "label", "q", "pipeline"].some((name) => query.has(name));
   const where = query.toString();
   useEffect(() => {
-    setChosen(new Set());
+    setChosen(new Map());
     setEverything(false);
   }, [where, project]);
 
@@ -59,14 +59,17 @@ export function Jobs({ query }) {
     return [...extra, ...found];
   }, [got.data, byId.data]);
   const toggle = (id) => {
+    const job = rows.find((row) => row.id === id);
     setEverything(false);
     setChosen((old) => {
-      const next = new Set(old);
-      next[old.has(id) ? "delete" : "add"](id);
+      const next = new Map(old);
+      if (!next.delete(id) && job) next.set(id, job);
       return next;
     });
   };
-  const at = useRowKeys(rows, { toggle, clear: () => (setChosen(new Set()), setEverything(false)) });
+  // As they are now; one that newer jobs have moved off this page is as it was when it was chosen.
+  const picked = [...chosen.values()].map((job) => rows.find((row) => row.id === job.id) ?? job);
+  const at = useRowKeys(rows, { toggle, clear: () => (setChosen(new Map()), setEverything(false)) });
   const changed = () => (got.reload(), counts.reload());
   const shown = useMemo(
     () => columns({ waiting: got.data?.waiting ?? {}, chosen, toggle, rows, setChosen, session, changed }),
@@ -80,10 +83,10 @@ export function Jobs({ query }) {
     <${StateChips} query=${query} counts=${counts.data?.states} total=${total} />
     <${Filters} query=${query} />
     <${Stale} got=${got} />
-    ${chosen.size > 0 &&
-    html`<${Bulk} chosen=${chosen} rows=${rows} everything=${everything} setEverything=${setEverything} filter=${filter}
+    ${picked.length > 0 &&
+    html`<${Bulk} picked=${picked} page=${rows.every((job) => chosen.has(job.id))} everything=${everything} setEverything=${setEverything} filter=${filter}
       filtered=${filtered} more=${Boolean(got.data?.next_cursor) || query.has("cursor")}
-      done=${() => { setChosen(new Set()); setEverything(false); changed(); }} />`}
+      done=${() => { setChosen(new Map()); setEverything(false); changed(); }} />`}
     ${!got.data
       ? html`<${Pending} got=${got} lines=${12} />`
       : rows.length

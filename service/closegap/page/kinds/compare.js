@@ -44,8 +44,9 @@ const ERRORS = { measured: "standard_error", published: "published_error", diffe
 function figure(line, name, signed = false) {
   const value = line?.[name];
   if (value === null || value === undefined) return "–";
+  if (typeof value === "string") return value; // words, where no figure was published
   const error = line[ERRORS[name]];
-  return `${signed && value > 0 ? "+" : ""}${measured(value, 5)}${error === null || error === undefined ? "" : ` ± ${measured(error, 2)}`}`;
+  return `${signed && value > 0 ? "+" : ""}${measured(value, signed ? 3 : 5)}${error === null || error === undefined ? "" : ` ± ${measured(error, 2)}`}`;
 }
 
 /** A picture of a bundle: artefacts are sent to be saved, so its bytes are asked for and shown from here. */

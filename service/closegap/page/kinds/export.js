@@ -6,16 +6,14 @@ import { measured, whole } from "../components/number.js";
 import { Table } from "../components/table.js";
 import { Lines } from "../charts/line.js";
 import { Nothing, Section, Tiles, Verdict } from "./parts.js";
-import { useHeard } from "./series.js";
 
-export function Export({ job, live }) {
+export function Export({ job }) {
   const there = Boolean(job.outputs?.model);
   const base = `/v1/jobs/${job.id}/artifacts/model`;
   const listed = useGet(there ? `/v1/jobs/${job.id}/artifacts` : null);
   const names = listed.data?.artifacts[0]?.files.map((file) => file.name) ?? [];
   const parity = useGet(names.includes("parity.json") ? `${base}/parity.json` : null);
   const quality = useGet(names.includes("quality.json") ? `${base}/quality.json` : null);
-  useHeard(live, "quality");
   if (!there) return html`<${Nothing} job=${job}>${job.state === "running" ? html`<p>The file is compared with the model, check by check; it is written only if all of them pass.</p>` : null}<//>`;
   if (!parity.data) return html`<${Pending} got=${listed.problem ? listed : parity} />`;
   return html`<div class="work-view">

@@ -3,6 +3,8 @@ import { useGet } from "../api.js";
 import { useEffect, useMemo, useReducer, useRef } from "../dom.js";
 
 const POINTS = 600;
+const MOST = 2000;
+const SOON = 2000;
 
 /** {got, of, last}: `of(name)` is [[x, y], …], `last(name)` the last y. Events of type `event` are added to it. */
 export function useSeries(job, live, event = "epoch", x = "epoch") {
@@ -39,7 +41,7 @@ export function useSeries(job, live, event = "epoch", x = "epoch") {
 
 const lastOf = (data, event) => data.series.find((one) => one.event === event)?.points.at(-1)?.[0];
 
-/** The data of events of one type since the component was there; drawn again four times a second at most. */
+/** The data of the last events of one type since the component was there; drawn again four times a second at most. */
 export function useHeard(live, type) {
   const kept = useRef([]);
   const [, redraw] = useReducer((n) => n + 1, 0);
@@ -52,7 +54,7 @@ export function useHeard(live, type) {
       kept.current.push(event.data);
       timer ||= setTimeout(() => {
         timer = 0;
-        kept.current = [...kept.current];
+        kept.current = kept.current.slice(-MOST); // those before are there by asking
         redraw();
       }, 250);
     });
@@ -72,17 +74,19 @@ function numbers(value, prefix = "") {
   });
 }
 
-/** Asked for again when `turn` changes, a second after it did at the soonest; otherwise as `useGet`. */
+/** Asked for again when `turn` has changed, every two seconds at most, however often it does; otherwise as `useGet`. */
 export function useFollowed(path, turn, options) {
   const got = useGet(path, options);
-  const first = useRef(turn);
+  const shown = useRef(turn);
+  const timer = useRef(0);
   useEffect(() => {
-    if (path === null || turn === first.current) return undefined;
-    const timer = setTimeout(() => {
-      first.current = turn;
+    if (turn === shown.current) return;
+    shown.current = turn;
+    timer.current ||= setTimeout(() => {
+      timer.current = 0;
       got.reload();
-    }, 700);
-    return () => clearTimeout(timer);
-  }, [path, turn]);
+    }, SOON);
+  }, [turn]);
+  useEffect(() => () => clearTimeout(timer.current), []);
   return got;
 }

@@ -10,6 +10,8 @@ import { Nothing, Section, Tiles, saidOf } from "./parts.js";
 import { useHeard } from "./series.js";
 import { Trials } from "./trials.js";
 
+const GOES = new Set(["waiting", "running"]);
+
 export function Sweep({ job, live }) {
   const got = useGet(`/v1/jobs/${job.id}/trials`, { every: job.finished ? 0 : 10 });
   const heard = useHeard(live, "trial");
@@ -34,12 +36,12 @@ export function Sweep({ job, live }) {
     <${Section} title="Trials"><${Trials} trials=${trials} best=${best?.id} at=${at} setAt=${setAt} /><//></div>`;
 }
 
-/** What was asked for, with what was heard since. */
+/** What was asked for, with what was heard since; a trial that is over by its record stays so. */
 function merged(trials, heard) {
   const known = new Map(trials.map((trial) => [trial.id, trial]));
   for (const trial of heard) {
     const old = known.get(trial.id);
-    if (!old || trial.epoch >= old.epoch) known.set(trial.id, { ...trial });
+    if (!old || (GOES.has(old.state) && trial.epoch >= old.epoch)) known.set(trial.id, { ...trial });
   }
   return [...known.values()].sort((a, b) => a.id - b.id);
 }

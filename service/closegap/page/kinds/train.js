@@ -14,9 +14,9 @@ const EPOCH = { name: "epoch", whole: true };
 export function Train({ job, live }) {
   const series = useSeries(job, live);
   const epochs = series.of("valid.elbo");
-  const turn = epochs.at(-1)?.[0] ?? 0;
+  const turn = job.finished ? "over" : (epochs.at(-1)?.[0] ?? 0);
   const iterations = useFollowed(`/v1/jobs/${job.id}/iterations`, turn, { params: { most: 24 } });
-  const preview = useFollowed(`/v1/jobs/${job.id}/preview`, `${turn} ${job.state}`);
+  const preview = useFollowed(`/v1/jobs/${job.id}/preview`, turn);
   if (!series.got.data) return html`<${Pending} got=${series.got} />`;
   if (!epochs.length) return html`<${Nothing} job=${job} />`;
   return html`<div class="work-view"><${Stale} got=${series.got} />
@@ -108,10 +108,10 @@ function Dimensions({ job, series, preview }) {
 }
 
 /** KL of each dimension, highest first; pale where it is not active. */
-export function KlColumns({ kl, variance, active, rows, wide }) {
+export function KlColumns({ kl, variance, active, rows }) {
   const order = kl.map((_, i) => i).sort((a, b) => (kl[b] ?? 0) - (kl[a] ?? 0));
   const idle = order.map((i) => (variance?.[i] ?? 1) <= active);
-  return html`<${Columns} title="KL by dimension" unit="nats" x="dimensions of z, highest first" wide=${wide}
+  return html`<${Columns} title="KL by dimension" unit="nats" x="dimensions of z, highest first"
     values=${order.map((i) => Math.max(kl[i] ?? 0, 0))} names=${order.map((i) => `z[${i}]`)} pale=${idle}
     note=${`${idle.filter((one) => !one).length} of ${kl.length} are active${idle.some(Boolean) ? "; pale ones are not" : ""}${rows ? `. Over ${rows} validation rows.` : "."}`} />`;
 }
@@ -131,13 +131,9 @@ function Learning({ job, series }) {
     ${decays ? html`<${Lines} title="Learning rate" x=${EPOCH} full curves=${[{ name: "rate", points: learned, number: 4 }]} height=${190} />` : null}<//>`;
 }
 
-/** Rows a second of each epoch, by its steps and the batch. */
+/** Rows a second of each epoch; where the spec does not say how many an epoch has, by its steps and the batch. */
 function ratesOf(job, series) {
-  const seconds = new Map(series.of("seconds"));
-  const steps = series.of("step");
-  const batch = job.spec.training?.batch_size ?? 64;
-  const rows = Number(job.spec.data?.split?.train) || 0;
-  return steps
-    .map(([epoch, step]) => [epoch, (rows || (step / epoch) * batch) / seconds.get(epoch)])
-    .filter(([, rate]) => Number.isFinite(rate));
+  const [epochs, steps] = series.of("step").at(-1) ?? [];
+  const rows = job.spec.data?.split?.train ?? (steps / epochs) * (job.spec.training?.batch_size ?? 64);
+  return series.of("seconds").map(([epoch, seconds]) => [epoch, rows / seconds]).filter(([, rate]) => Number.isFinite(rate));
 }

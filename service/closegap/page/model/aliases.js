@@ -34,7 +34,7 @@ export function Aliases({ model, shown, params, changed }) {
   ];
   return html`${model.aliases.length ? html`<${Table} columns=${columns} rows=${model.aliases} id=${(row) => row.alias} caption="Aliases" dense />` : html`<p class="muted">None yet.</p>`}
     ${can("submitter") && html`<form class="alias-form" onSubmit=${(event) => { event.preventDefault(); set(); }}>
-      <label>Let <input value=${word} onInput=${(event) => setWord(event.currentTarget.value)} placeholder="best" aria-label="Alias" required pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" maxlength="60" /></label>
+      <label>Let <input value=${word} onInput=${(event) => setWord(event.currentTarget.value)} placeholder="best" aria-label="Alias" required pattern="[A-Za-z0-9][A-Za-z0-9_\\-]*" maxlength="63" /></label>
       <label>stand for version <select value=${version} onChange=${(event) => setVersion(event.currentTarget.value)}>${[...model.versions].reverse().map((one) => html`<option key=${one.version} value=${one.version}>${one.version}</option>`)}</select></label>
       <button class="button" disabled=${setting.busy || !word}>${model.aliases.some((one) => one.alias === word) ? "Move alias" : "Set alias"}</button></form>`}
     ${setting.problem && html`<${Failure} problem=${setting.problem} small />`}

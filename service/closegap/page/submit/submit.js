@@ -7,12 +7,12 @@ import { useSession } from "../session.js";
 import { toYaml } from "../yaml.js";
 import { Empty } from "../components/empty.js";
 import { Failure } from "../components/failure.js";
+import { NAMES } from "../kinds/names.js";
 import { Editor } from "./editor.js";
 import { OWN } from "./examples.js";
 import { locate } from "./locate.js";
 import { Plan } from "./plan.js";
 
-const KINDS = ["train", "sweep", "evaluate", "export", "encode", "compare"];
 const KEPT = "closegap.spec";
 const TYPED = 350;
 
@@ -32,7 +32,7 @@ export function Submit({ query }) {
   const begun = useBegin(query, setText, setProject);
   const params = useMemo(() => ({ project: project || [], scale: query.get("scale") ?? [] }), [project, query.get("scale")]);
   const checked = useChecked(text, params);
-  const key = useMemo(() => crypto.randomUUID?.() ?? String(Math.random()).slice(2), [text, project]);
+  const key = useMemo(() => crypto.randomUUID?.() ?? String(Math.random()).slice(2), [text, params]);
   const [send, sending] = useAction(async () => {
     // The key makes a submission whose answer was lost safe to send again.
     const made = await api.post("/v1/jobs", { params, body: text, type: typeOf(text), headers: { "Idempotency-Key": `page-${key}` } });
@@ -86,12 +86,11 @@ function useBegin(query, setText, setProject) {
   return problem;
 }
 
-/** Validated a moment after the last change, then planned: {specs, plan, problem, busy}. */
+/** Validated a moment after the last change, then planned: {specs, plan, problem}. */
 function useChecked(text, params) {
   const [state, setState] = useState({});
   useEffect(() => {
     const stop = new AbortController();
-    setState((old) => ({ ...old, busy: true }));
     const check = async () => {
       if (!text.trim()) return setState({});
       const options = { params, body: text, type: typeOf(text), signal: stop.signal };
@@ -116,7 +115,7 @@ function Beginnings({ query }) {
   return html`<label class="beside"><span class="muted">Begin with</span><select value=${query.get("example") ?? ""} onChange=${(event) => setQuery({ example: event.target.value, from: null })}>
     <option value="" disabled>${query.get("from") ? `the spec of ${query.get("from")}` : "an example…"}</option>
     <optgroup label="Quick, on small data">${Object.entries(OWN).map(([name, [words]]) => html`<option key=${name} value=${name}>${words}</option>`)}</optgroup>
-    <optgroup label="Each kind, commented">${KINDS.map((kind) => html`<option key=${kind} value=${kind}>${kind}</option>`)}</optgroup></select></label>`;
+    <optgroup label="Each kind, commented">${Object.keys(NAMES).map((kind) => html`<option key=${kind} value=${kind}>${kind}</option>`)}</optgroup></select></label>`;
 }
 
 function Into({ project, setProject }) {

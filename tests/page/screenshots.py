@@ -95,10 +95,14 @@ def train(name: str, **fields: Any) -> dict[str, Any]:
 
 
 def worked(served: Service) -> dict[str, str]:
-    """Real work, done: a pipeline, a sweep, a failure; ids by what they are."""
-    pipeline = list(yaml.safe_load_all((ROOT / "examples" / "pipeline.yaml").read_text()))
+    """Real work, done: a pipeline, a comparison, a sweep, a failure; ids by what they are."""
+    pipeline, compared = (
+        list(yaml.safe_load_all((ROOT / "examples" / name).read_text()))
+        for name in ("pipeline.yaml", "compare.yaml")
+    )
     pipeline[0] |= {"register": "digits", "labels": {"team": "vision"}}
     jobs = {job["kind"]: job for job in served.submit(*pipeline)}
+    jobs["compare"] = served.submit(*compared)[-1]
     sweep = yaml.safe_load((ROOT / "examples" / "sweep.yaml").read_text())
     sweep["train"]["training"]["epochs"] = 12
     jobs["sweep"] = served.submit(sweep)[0]
@@ -138,7 +142,7 @@ def busy(served: Service) -> dict[str, str]:
 
 def places(ids: dict[str, str]) -> dict[str, str]:
     """Addresses of the page by the names of their pictures."""
-    kinds = ("train", "sweep", "evaluate", "export", "encode", "failed", "running", "queued")
+    kinds = ("train", "sweep", "evaluate", "compare", "export", "encode", "failed", "running", "queued")
     tabs = ("spec", "history", "logs", "events", "artifacts")
     return {
         "jobs": "/jobs",

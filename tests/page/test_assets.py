@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from closegap.api.page import SCREENS, assets
+from closegap.job import State
+from closegap.specs.kinds import SPECS
 from tests.architecture.source import ROOT
 
 FOLDER = ROOT / "service" / "closegap" / "page"
@@ -127,13 +129,30 @@ def test_a_module_is_one_sitting_and_says_what_it_is(path: Path) -> None:
 
 def test_every_import_is_there() -> None:
     statement = re.compile(r"""^(?:import|export)\b[^;"']*?\bfrom\s*["']([^"']+)["']""", re.MULTILINE)
+    later = re.compile(r"""\bimport\(["']([^"']+)["']\)""")
     found = 0
     for path in [*SCRIPTS, *VENDORED]:
-        for name in statement.findall(path.read_text(encoding="utf-8")):
+        text = path.read_text(encoding="utf-8")
+        for name in statement.findall(text) + later.findall(text):
             assert name.startswith("."), f"{path.name} imports {name}: a browser finds paths only"
             assert (path.parent / name).is_file(), f"{path.name} imports {name}"
             found += 1
     assert found > 100
+
+
+def test_kinds_and_states_are_those_of_the_service() -> None:
+    names = (FOLDER / "kinds" / "names.js").read_text(encoding="utf-8").partition("{")[2]
+    assert re.findall(r"(\w+):", names) == [*SPECS]
+    views = (FOLDER / "kinds" / "index.js").read_text(encoding="utf-8").partition("KINDS = {")[2]
+    assert re.findall(r"(\w+):", views) == [*SPECS]
+    states = (FOLDER / "components" / "state.js").read_text(encoding="utf-8")
+    [listed] = re.findall(r"STATES = \[([^]]*)\]", states)
+    assert re.findall(r"\w+", listed) == [*State]
+
+
+def test_every_picture_of_the_page_is_shown_in_its_document() -> None:
+    shown = re.findall(r"page/([\w-]+\.png)", (ROOT / "docs" / "page.md").read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(path.name for path in (ROOT / "docs" / "page").iterdir())
 
 
 def test_what_the_first_screen_needs_is_asked_for_at_once() -> None:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from tests.chaos import story
 from tests.chaos.history import History, Hit
@@ -193,7 +194,7 @@ def _taken_over(history: History, stories: dict[str, Story], verdict: Verdict) -
                 attempt.end is not None and took <= limit,
                 f"{hit.job}, attempt {hit.attempt}, hit by {fault.number} ({fault.kind}): owned {took:.1f} s more",
             )
-            _goes_on(stories[hit.job], hit, verdict)
+            _goes_on(stories[hit.job], history.jobs[hit.job], hit, verdict)
     verdict.evidence["longest takeover, ms"] = round(1000 * longest)
     for job, record in history.jobs.items():
         spent, budgets = record["retries_spent"], record["spec"]["retries"]
@@ -211,17 +212,20 @@ def _taken_over(history: History, stories: dict[str, Story], verdict: Verdict) -
     verdict.check(killed, "nothing is proved: nothing was killed")
 
 
-def _goes_on(told: Story, hit: Hit, verdict: Verdict) -> None:
-    """Whether the next attempt began where the newest checkpoint was."""
-    following = told.attempt(hit.attempt + 1)
-    if following is None or not following.epochs or not hit.checkpoint:
+def _goes_on(told: Story, record: dict[str, Any], hit: Hit, verdict: Verdict) -> None:
+    """Whether those who came after began where the newest checkpoint was: at its end, if it was of the last epoch."""
+    if not hit.checkpoint or told.attempt(hit.attempt + 1) is None:
         return
-    verdict.evidence["gone on from a checkpoint"] += 1
-    verdict.check(
-        following.epochs[0] > hit.checkpoint // STEPS,
-        f"{hit.job}, attempt {following.number} began at epoch {following.epochs[0]}, "
-        f"the checkpoint was of step {hit.checkpoint}",
-    )
+    saved, name = hit.checkpoint // STEPS, f"{hit.job}, after attempt {hit.attempt}"
+    later = next((one for one in told.attempts if one.number > hit.attempt and one.epochs), None)
+    if later is not None:
+        verdict.evidence["gone on from a checkpoint"] += 1
+        first = later.epochs[0]
+        verdict.check(first > saved, f"{name}: begun at epoch {first}, the checkpoint was of epoch {saved}")
+    elif record["state"] == "succeeded":
+        verdict.evidence["gone on from the last checkpoint"] += 1
+        last = record["spec"]["training"]["epochs"]
+        verdict.check(saved == last, f"{name}: epochs after {saved} of {last} were reported by nobody")
 
 
 def _whole(history: History, stories: dict[str, Story], verdict: Verdict) -> None:

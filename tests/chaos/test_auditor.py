@@ -29,7 +29,7 @@ def record(job: str, state: str = "succeeded", **fields: Any) -> dict[str, Any]:
         "outputs": {"model": GOOD} if state == "succeeded" else {},
         "error": None,
         "retries_spent": {},
-        "spec": {"kind": "train", "retries": RETRIES},
+        "spec": {"kind": "train", "retries": RETRIES, "training": {"epochs": 4}},
         **fields,
     }
 
@@ -155,6 +155,11 @@ def from_the_beginning(events: list[dict[str, Any]]) -> None:
     events[8]["data"]["epoch"], events[9]["data"]["epoch"] = 1, 2
 
 
+def without_the_rest(events: list[dict[str, Any]]) -> None:
+    """The second attempt succeeds, and nobody has made the last two epochs."""
+    del events[8:10]
+
+
 def by_another(events: list[dict[str, Any]]) -> None:
     """Whose lease it is not."""
     events[3]["data"]["actor"] = "w2"
@@ -195,6 +200,7 @@ DOCTORED: list[tuple[str, int, Callable[[History], History]]] = [
     ),
     ("a dead worker kept its lease", 4, lambda h: retold(h, "again", late)),
     ("an attempt began anew", 4, lambda h: retold(h, "again", from_the_beginning)),
+    ("an attempt left epochs out", 4, lambda h: retold(h, "again", without_the_rest)),
     ("a user's error was run again", 4, lambda h: changed(h, "broken", retries_spent={"user": 1})),
     (
         "a failure came before its budget was spent",

@@ -31,7 +31,6 @@ SERVICE_FOR_WORKERS = frozenset(
         "queue.queue",
         "settings",
         "specs.kinds",
-        "specs.pipeline",
         "specs.references",
         "specs.space",
         "specs.spec",

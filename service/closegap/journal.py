@@ -28,7 +28,11 @@ _PATTERNS = (
     (re.compile(r"(?<=://)[^\s/@\"']*@"), "***@"),  # user and password of a URL
     (re.compile(r"(cg_[0-9a-f]{12})_[A-Za-z0-9_-]{43}"), r"\1_***"),  # a token of the API; its id may be told
     (re.compile(r"(?i)\b(bearer|basic)\s+[^\s,;\"']{8,}"), r"\1 ***"),
-    (re.compile(r"(?i)\b(password|passwd|secret|api_key|access_key)(\s*[=:]\s*)[^\s,;&\"']+"), r"\1\2***"),
+    # also as the end of a name, such as MLFLOW_TRACKING_PASSWORD, and in quotes
+    (
+        re.compile(r"(?i)(password|passwd|secret|api_key|access_key)([\"']?\s*[=:]\s*[\"']?)[^\s,;&\"']+"),
+        r"\1\2***",
+    ),
 )
 _FIRST = ("time", "level", "event", "logger", "job", "attempt", "rank", "trial")
 

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from closegap.cli.connection import open_access
 from closegap.settings import Settings
 
 from .conftest import Command
@@ -66,6 +67,8 @@ def test_who_changed_what_is_told_newest_first(closegap: Command, place: Path) -
         assert [entry["action"] for entry in closegap("audit", *options, "--json").json["entries"]] == [
             action
         ]
+    open_access().audit.record("anna", "model.alias", "sound", "m@best = 1")
+    assert closegap("audit", "--target", "m", "--json").json["entries"][0]["actor"] == "anna"
     found = closegap("audit", "--project", "vision", "--json").json["entries"]
     assert [entry["action"] for entry in found] == ["project.limit", "token.create"]
     table = closegap("audit")

@@ -179,7 +179,8 @@ def test_what_is_done_to_jobs_is_done_through_the_service(
     assert "token" in context.audit.read(1).entries[0].actor
     assert closegap("projects", "vision", "--running", "3", "--json").json["projects"][0]["most_running"] == 3
     context.queue.heartbeat("w1", Capacity(cpus=4))
-    assert closegap("workers", "drain", "w1", "--json").json["workers"][0]["drained_by"]
+    assert closegap("workers", "drain", "w", "--json").json["workers"][0]["drained_by"]
+    assert context.audit.read(1).entries[0].target == "w1", "its name, however it was asked for"
     assert closegap("workers", "undrain", "w1", "--json").json["workers"][0]["drained_by"] is None
 
 

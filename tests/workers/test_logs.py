@@ -114,6 +114,9 @@ def test_everything_that_an_attempt_says_is_a_line_of_its_log(tmp_path: Path) ->
         (f"Authorization: Bearer {TOKEN}", "Authorization: Bearer ***"),
         ("Bearer abcdefghijkl", "Bearer ***"),
         ("password=hunter2, user=bob", "password=***, user=bob"),
+        ("MLFLOW_TRACKING_PASSWORD=hunter2 is set", "MLFLOW_TRACKING_PASSWORD=*** is set"),
+        ('{"password": "hunter2", "a": 1}', '{"password": "***", "a": 1}'),
+        ("no passwords, no secret here", "no passwords, no secret here"),
         ("the known one: s3same", "the known one: ***"),
     ],
 )

@@ -78,7 +78,7 @@ def tokens(context: Ctx, caller: Admin) -> TokenList:
     responses=answers(404, example={"token": _TOKEN, "secret": "cg_5c1e0a7b93d2_…"}, status=201),
 )
 def create(asked: NewToken, context: Ctx, caller: Admin) -> Shown:
-    """Make a token. It can do no more, and in no other projects, than the one that asks."""
+    """Make a token, of no other projects than the one that asks. It does not end with that one: revoke it, too."""
     projects = None if asked.projects is None else frozenset(asked.projects)
     for project in sorted(projects or ()):
         caller.see(project)

@@ -73,7 +73,7 @@ def drain(
 ) -> Worker:
     """Let a worker claim nothing more."""
     found = context.queue.drain(name, now, caller.actor)
-    context.audit.record(caller.actor, "worker.drain", "", name, caller.token, caller.request_id)
+    context.audit.record(caller.actor, "worker.drain", "", found.id, caller.token, caller.request_id)
     return found
 
 
@@ -81,7 +81,7 @@ def drain(
 def undrain(name: WorkerName, context: Ctx, caller: GlobalAdmin) -> Worker:
     """Let a drained worker claim again."""
     found = context.queue.undrain(name)
-    context.audit.record(caller.actor, "worker.undrain", "", name, caller.token, caller.request_id)
+    context.audit.record(caller.actor, "worker.undrain", "", found.id, caller.token, caller.request_id)
     return found
 
 

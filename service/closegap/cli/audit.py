@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -58,8 +59,8 @@ def _meant(
             continue
         if project is not None and project not in entry.project.split(","):
             continue
-        # Of several jobs an entry names the first, and how many more.
-        if target is None or entry.target.split(" ")[0] == target:
+        # Of several jobs an entry names the first, and how many more; of a model the alias, too, and its version.
+        if target is None or target in re.split("[ @]", entry.target)[:1]:
             yield entry
 
 

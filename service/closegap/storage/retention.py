@@ -154,12 +154,14 @@ def _unneeded(kept: Iterable[Trace], artifacts: ArtifactStore, before: datetime)
     lineages = {digest: _lineage(artifacts.place(digest)) for digest in artifacts.digests()}
     named = {reference for job in kept for reference in job.bundles}
     named |= {version.digest for registry in Registry.all(artifacts) for version in registry.list()}
+    begun = tuple(named - lineages.keys())  # beginnings of digests, and bundles that are gone
     needed = {
         digest
         for digest, lineage in lineages.items()
         if lineage.get(LINEAGE)
         or folders.written(artifacts.place(digest)) >= before
-        or any(digest.startswith(reference) for reference in named)
+        or digest in named
+        or digest.startswith(begun)
     }
     waiting = list(needed)
     for digest in waiting:  # grows as it goes: parents of parents

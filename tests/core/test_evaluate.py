@@ -169,6 +169,9 @@ def test_the_gap_report_is_written_for_each_part(
                     assert rows.mean() == pytest.approx(report[name]["value"])
         for report in found[method].values():
             assert report["rows"] == 20
+            assert {report[name]["samples"] for name in ("elbo", "optimal_elbo")} == {400}
+            assert report["log_evidence"]["iwae"]["samples"] == 1000
+            assert report["log_evidence"]["ais"]["temperatures"] == 200
             assert report["amortization_gap"]["value"] > 0
             assert report["approximation_gap"]["value"] > -3 * report["approximation_gap"]["estimator_error"]
             total = report["approximation_gap"]["value"] + report["amortization_gap"]["value"]

@@ -110,6 +110,7 @@ class Gaps:
     flow: Flowed | None
     richer: bool
     """Whether the model's own q is a flow; its best is the row's own flow, where one was fitted."""
+    config: GapConfig
 
     @classmethod
     def read(cls, ledger: Ledger, part: str, config: GapConfig, richer: bool) -> Gaps:
@@ -120,7 +121,8 @@ class Gaps:
         if config.ais is not None:
             evidence["ais"] = Estimates.read(ledger.columns(f"ais.{part}", "ais", "ais_variance"), "ais")
         flow = _flowed(ledger, part) if config.flow else None
-        return cls(Estimates.read(bounds, "elbo"), Estimates.read(bounds, "optimal"), evidence, flow, richer)
+        own, optimal = (Estimates.read(bounds, name) for name in ("elbo", "optimal"))
+        return cls(own, optimal, evidence, flow, richer, config)
 
     @cached_property
     def used(self) -> str:
@@ -167,24 +169,34 @@ def gap_report(ledger: Ledger, part: str, found: Gaps, certificate: dict[str, An
     converged = ledger.columns(f"optimum.{part}", "converged")["converged"][: len(lacking)]
     gaps: dict[str, Any] = dict.fromkeys(("flow_gain", "flow_approximation_gap"))
     gaps |= {name: estimates.to_dict() for name, estimates in found.gaps().items()}
+    draws, evidence = {"samples": found.config.elbo_samples}, _evidence(found)
     report = {
         "rows": len(found.amortized.value),
-        "elbo": found.amortized.to_dict(),
+        "elbo": found.amortized.to_dict() | draws,
         "optimal_elbo": {
             **found.optimal.to_dict(),
+            **draws,
             "converged": bool(converged.all()),
             "unfinished_rows": int((~converged).sum()),
             # What q* lacks of the best member of its family: an estimate, in no other figure.
             "shortfall": Moments.of(lacking).to_dict(),
         },
-        "optimal_flow_elbo": found.flow.to_dict() if found.flow else None,
-        "log_evidence": {**found.evidence[found.used].to_dict(), "estimator": found.used}
-        | {name: estimates.to_dict() for name, estimates in found.evidence.items()},
+        "optimal_flow_elbo": found.flow.to_dict() | draws if found.flow else None,
+        "log_evidence": {**found.evidence[found.used].to_dict(), "estimator": found.used, **evidence},
         "family": found.family,
         **gaps,
         "certificate": certificate,
     }
     return {**report, "verdict": of_gaps(report)}
+
+
+def _evidence(found: Gaps) -> dict[str, dict[str, Any]]:
+    """log p(x) by each estimator, and what it was given for that."""
+    config = found.config
+    given = {"iwae": {"samples": config.importance_samples}}
+    if config.ais is not None:
+        given["ais"] = config.ais.model_dump(mode="json")
+    return {name: estimates.to_dict() | given[name] for name, estimates in found.evidence.items()}
 
 
 def _better(evidence: dict[str, Estimates]) -> str:

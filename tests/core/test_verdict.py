@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from closegap_core.measure.verdict import of_evaluation
+import pytest
+
+from closegap_core.measure.verdict import of_evaluation, of_gaps
 
 
 def part(amortization: float, width: float | None = 0.01) -> dict[str, Any]:
@@ -68,3 +70,20 @@ def test_a_loose_or_missing_certificate_is_said_once() -> None:
     ]
     [missing] = of_evaluation(figures(gaps={"test": part(1.0, None)}))
     assert "no certificate" in missing
+
+
+@pytest.mark.parametrize(("family", "said"), [("gaussian", 2), ("auxiliary_flow", 0)])
+def test_what_q_star_lacks_is_said_where_gaps_are_measured_from_it(family: str, said: int) -> None:
+    """Those of a model whose q is a flow are measured from each row's own flow."""
+    found = {
+        **part(1.0),
+        "rows": 50,
+        "family": family,
+        "approximation_gap": {"value": 0.5},
+        "optimal_elbo": {"unfinished_rows": 3, "shortfall": {"value": 0.3, "standard_error": 0.01}},
+        "optimal_flow_elbo": None,
+    }
+    *lacking, larger = of_gaps(found)
+    assert len(lacking) == said
+    assert all("amortization gap" in words for words in lacking)
+    assert larger == "the amortization gap is the larger part (1.00 nats)"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from closegap.settings import ClientSettings, Settings
 from tests.architecture.source import ROOT
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")]
@@ -57,6 +58,18 @@ def test_documents_name_existing_make_targets(path: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.MULTILINE))
     assert named <= targets, f"{path} names make {sorted(named - targets)}"
+
+
+def test_the_readme_tells_every_setting() -> None:
+    """A name that begins with `_` leaves out what it has in common with the first one of its line."""
+    fields = {f"CLOSEGAP_{name.upper()}" for kind in (Settings, ClientSettings) for name in kind.model_fields}
+    elsewhere = {"CLOSEGAP_RAY_ADDRESS", "CLOSEGAP_CONFIG_HOME"}  # RAY_ADDRESS; the folder of contexts
+    told: set[str] = set()
+    for line in re.findall(r"^\| (`CLOSEGAP_[^|]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE):
+        first, *others = re.findall(r"`(\w+)`", line)
+        begins = [first[:end] for end, letter in enumerate(first) if letter == "_"]
+        told |= {first} | {next(b + name for b in begins if b + name in fields) for name in others}
+    assert told == fields - elsewhere
 
 
 def test_make_help_describes_every_target() -> None:

@@ -129,6 +129,22 @@ def test_pages_are_stable_and_linked(by: As) -> None:
     assert client.get("/v1/jobs", params={"limit": 0}).json()["errors"][0]["pointer"] == "?limit"
 
 
+def test_digits_of_other_scripts_are_none(by: As) -> None:
+    """A regular expression may take them for digits; the store does not."""
+    client = by("admin")
+    job = client.post("/v1/jobs", json=TRAIN).json()["jobs"][0]["id"]
+    three = "\N{ARABIC-INDIC DIGIT THREE}"
+    for path, name, value in (
+        ("/v1/jobs", "cursor", f"c{three}"),
+        ("/v1/audit", "cursor", f"{three}-{three}"),
+        (f"/v1/jobs/{job}/events", "after", three),
+        (f"/v1/jobs/{job}/events", "before", three),
+        (f"/v1/jobs/{job}/logs", "after", three),
+    ):
+        answer = client.get(path, params={name: value}, headers={"Accept": "application/json"})
+        assert answer.status_code == 422, f"{path} {name}: {answer.text}"
+
+
 def test_filters_must_all_hold(by: As) -> None:
     client = by("submitter")
     client.post("/v1/jobs", json={**TRAIN, "name": "a", "labels": {"team": "x", "run": "1"}})

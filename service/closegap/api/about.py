@@ -142,7 +142,7 @@ def audit(
     project: Annotated[str | None, Query(max_length=100, description="Only of this project.")] = None,
 ) -> AuditPage:
     """Who changed what in the last thirty days."""
-    if cursor is not None and not re.fullmatch(r"\d{1,18}-\d{1,18}", cursor):
+    if cursor is not None and not re.fullmatch(r"[0-9]{1,18}-[0-9]{1,18}", cursor):
         raise Answer(422, "invalid_cursor", "the cursor is none; accepted: `next_cursor` of the page before")
     page = context.audit.read(limit, cursor)
     entries = [entry for entry in page.entries if project is None or project in entry.project.split(",")]

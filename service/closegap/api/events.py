@@ -38,7 +38,7 @@ _CLASSES: dict[str, Class] = {
 NDJSON = "application/x-ndjson"
 _HEADERS = {"X-Accel-Buffering": "no"}
 LATEST = "latest"
-_ID = r"\d{1,18}(-\d{1,18})?"
+_ID = r"[0-9]{1,18}(-[0-9]{1,18})?"
 EventId = Annotated[
     str,
     Query(

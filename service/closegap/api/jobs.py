@@ -268,6 +268,6 @@ def _version(tag: str | None) -> int | None:
 
 
 def _opened(cursor: str) -> str:
-    if not re.fullmatch(r"c\d{1,15}", cursor):
+    if not re.fullmatch(r"c[0-9]{1,15}", cursor):
         raise Answer(422, "invalid_cursor", "the cursor is none; accepted: `next_cursor` of the page before")
     return cursor[1:]

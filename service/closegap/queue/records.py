@@ -77,7 +77,7 @@ class Records:
 
     def select(self, selector: Selector, limit: int, cursor: str | None) -> tuple[list[str], str | None]:
         """Ids of the jobs that are meant, newest first, and the cursor of the next. Raises NotFound as `page`."""
-        if cursor is not None and not (cursor.isdecimal() and len(cursor) < 16):
+        if cursor is not None and not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 16):
             raise NotFound(f"`{cursor}` is no cursor of a page")
         found: list[str] = []
         following = cursor or ""

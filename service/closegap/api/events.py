@@ -1,29 +1,20 @@
-"""What happens to a job, as it happens: server-sent events, the same as pages of JSON, and its log as text."""
+"""What happens to a job, as it happens: server-sent events, and the same as pages of JSON."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
-import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal, NamedTuple, final, get_args
+from typing import Annotated, Literal, final, get_args
 
-import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import JSONResponse
 
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import JobName, answers
 from closegap.api.identity import Caller, Viewer
-from closegap.api.limits import Seat
-from closegap.errors import StoreUnavailable
+from closegap.api.streams import streamed, watched
 from closegap.job import Event, Job
-from closegap.loglines import Filter, Level, text_of
-from closegap.queue.shares import SEAT_SECONDS
 
 Class = Literal["state", "progress", "metric", "log", "end"]
 _CLASSES: dict[str, Class] = {
@@ -35,8 +26,6 @@ _CLASSES: dict[str, Class] = {
     "end": "end",
 }
 """Of each type of event; whatever else an attempt reports is a metric."""
-NDJSON = "application/x-ndjson"
-_HEADERS = {"X-Accel-Buffering": "no"}
 LATEST = "latest"
 _ID = r"[0-9]{1,18}(-[0-9]{1,18})?"
 EventId = Annotated[
@@ -131,87 +120,7 @@ async def events(
     if found.state.terminal and not await context.feed.recorded(found.id, start, 1):
         return Response(status_code=204)
     source = _sent(context, caller, found, start, chosen)
-    return await _stream(context, caller, source, "text/event-stream")
-
-
-@router.get(
-    "/v1/jobs/{job}/logs",
-    response_model=None,
-    responses=answers(404, 409)
-    | {
-        200: {
-            "description": "One line each; tracebacks have several.",
-            "content": {
-                "text/plain": {
-                    "schema": {"type": "string"},
-                    "example": "2026-11-21T14:03:05.123Z [rank 0] epoch 1 of 20\n",
-                },
-                NDJSON: {
-                    "schema": {"type": "string"},
-                    "example": '{"time":"2026-11-21T14:03:05.123Z","line":"epoch 1","level":"info","attempt":1}\n',
-                },
-            },
-        }
-    },
-)
-async def logs(
-    job: JobName,
-    context: Ctx,
-    caller: Viewer,
-    tail: Annotated[
-        int | None, Query(ge=0, le=100_000, description="Only so many of the last lines.")
-    ] = None,
-    follow: Annotated[bool, Query(description="Go on until the job is over.")] = False,
-    after: EventId = "0",
-    level: Annotated[Level | None, Query(description="The least that is told.")] = None,
-    attempt: Annotated[int | None, Query(ge=1, le=1 << 31, description="Only of this attempt.")] = None,
-    rank: Annotated[int | None, Query(ge=0, le=1 << 31, description="Only of this rank.")] = None,
-    trial: Annotated[int | None, Query(ge=0, le=1 << 31, description="Only of this trial.")] = None,
-    text: Annotated[str, Query(max_length=200, description="In the line, whatever its case.")] = "",
-    accept: Annotated[str, Header(max_length=500)] = "",
-) -> Response:
-    """What the job's attempts have written, without control characters. Its oldest lines go when there are many.
-
-    As `application/x-ndjson`: a JSON object a line, with level, logger, attempt, rank, trial and traceback.
-    """
-    found = await run_in_threadpool(context.queue.get, job, caller.projects)
-    after = await context.feed.latest(found.id) if after == LATEST else after
-    told = _Told(Filter(level, attempt, rank, trial, text), NDJSON in accept)
-    lines, last = await _lines(context, found.id, after, told)
-    kept = lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
-    if not follow or found.state.terminal:
-        return Response("".join(kept), media_type=told.media_type)
-
-    async def written() -> AsyncIterator[bytes]:
-        yield "".join(kept).encode()
-        async for event in _watched(context, caller, found, last):
-            if event is not None and told.wants(event):
-                yield told.line(event).encode()
-
-    return await _stream(context, caller, written(), told.media_type)
-
-
-@final
-class _Told(NamedTuple):
-    """Which lines, and how."""
-
-    wanted: Filter
-    as_json: bool
-
-    @property
-    def media_type(self) -> str:
-        return NDJSON if self.as_json else "text/plain; charset=utf-8"
-
-    def wants(self, event: Event) -> bool:
-        return event.type == "log" and self.wanted(event.data)
-
-    def line(self, event: Event) -> str:
-        """Whatever moves a terminal's cursor or colours it is shown, not done."""
-        time = event.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        if self.as_json:
-            return json.dumps({"time": time, **event.data}) + "\n"
-        first, *rest = text_of(event.data).split("\n")
-        return "\n".join([f"{time} {first}", *(f"    {line}" for line in rest), ""])
+    return await streamed(context, caller, source, "text/event-stream")
 
 
 def class_of(event: Event) -> Class:
@@ -225,76 +134,15 @@ def sent(event: Event) -> bytes:
     return f"id: {event.id}\nevent: {class_of(event)}\ndata: {data}\n\n".encode()
 
 
-@final
-class _Stream(StreamingResponse):
-    """A stream that has taken a seat: it keeps it, and gives it back however it ends."""
-
-    def __init__(self, source: AsyncIterator[bytes], media_type: str, context: Context, seat: Seat) -> None:
-        super().__init__(source, media_type=media_type, headers=_HEADERS)
-        self._context, self._seat = context, seat
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        keeping = asyncio.create_task(self._keep())
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            keeping.cancel()
-            await self._leave()
-
-    async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(SEAT_SECONDS / 3)
-            with contextlib.suppress(
-                StoreUnavailable
-            ):  # the stream ends by itself where the store stays away
-                await run_in_threadpool(self._context.limits.streams.keep, self._seat)
-
-    async def _leave(self) -> None:
-        streams = self._context.limits.streams
-        streams.free(self._seat)
-        self._context.measures.streams.set(streams.taken)
-        with anyio.CancelScope(shield=True), contextlib.suppress(StoreUnavailable):  # then it runs out
-            await run_in_threadpool(streams.leave, self._seat)
-
-
-async def _stream(context: Context, caller: Caller, source: AsyncIterator[bytes], media_type: str) -> _Stream:
-    """Raises StoreUnavailable, Answer 429: too many streams."""
-    seat = await run_in_threadpool(context.limits.streams.take, caller.key)
-    context.measures.streams.set(context.limits.streams.taken)
-    return _Stream(source, media_type, context, seat)
-
-
 async def _sent(
     context: Context, caller: Caller, job: Job, after: str, types: frozenset[Class]
 ) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
-    async for event in _watched(context, caller, job, after):
+    async for event in watched(context, caller, job, after):
         if event is None:
             yield b": beat\n\n"
         elif _wanted(event, types):
             yield sent(event)
-
-
-async def _watched(context: Context, caller: Caller, job: Job, after: str) -> AsyncIterator[Event | None]:
-    """Until the end, or until the caller may no longer see it: a token that is revoked ends its streams, too.
-
-    Where the store goes away the stream ends as well: the client comes back with the last event it saw.
-    """
-    beat = context.settings.api_beat_seconds
-    looked = time.monotonic()
-    try:
-        async for event in context.feed.watch(job.id, after, beat):
-            if time.monotonic() - looked >= beat:
-                looked = time.monotonic()
-                if not await run_in_threadpool(_welcome, context, caller):
-                    return
-            yield event
-    except StoreUnavailable:
-        return
-
-
-def _welcome(context: Context, caller: Caller) -> bool:
-    return not caller.token or context.tokens.usable(caller.token)
 
 
 async def _page(context: Context, job: Job, after: str, wait: float, types: frozenset[Class]) -> JSONResponse:
@@ -329,12 +177,3 @@ async def _before(
 
 def _wanted(event: Event, types: frozenset[Class]) -> bool:
     return not types or event.type == "end" or class_of(event) in types
-
-
-async def _lines(context: Context, job: str, after: str, told: _Told) -> tuple[list[str], str]:
-    """Every line after an event, and the id of the last event that was looked at."""
-    lines: list[str] = []
-    while page := await context.feed.recorded(job, after):
-        lines += [told.line(event) for event in page if told.wants(event)]
-        after = page[-1].id
-    return lines, after

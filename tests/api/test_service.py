@@ -107,11 +107,10 @@ def test_a_token_that_asks_too_often_is_told_when_to_come_back(settings: Setting
         tokens = opened(settings).tokens
         one, two = (tokens.create(name, Role.VIEWER).secret for name in "ab")
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {one}"}) as client:
-            answers = [client.get("/v1/whoami") for _ in range(8)]
-            codes = [answer.status_code for answer in answers]
-            assert codes[:4] == [200] * 4
-            assert 429 in codes
-            assert answers[codes.index(429)].headers["retry-after"] == "1"
+            assert [client.get("/v1/whoami").status_code for _ in range(4)] == [200] * 4
+            asked = (client.get("/v1/whoami") for _ in range(100))
+            refused = next(answer for answer in asked if answer.status_code != 200)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
             other = client.get("/v1/whoami", headers={"Authorization": f"Bearer {two}"})
             assert other.status_code == 200
 

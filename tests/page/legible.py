@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from playwright.sync_api import Page, expect
+
+_THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 _NAMELESS = """() => {
     const named = (node) => node.innerText?.trim() || node.getAttribute("aria-label") || node.title
@@ -53,7 +57,11 @@ def settled(page: Page) -> None:
 
 
 def illegible(page: Page) -> list[str]:
-    """Controls without a name, and texts too faint, of a screen that has its data."""
+    """Controls without a name, and texts too faint, in light or in dark, of a screen that has its data."""
     settled(page)
-    found: list[str] = page.evaluate(_NAMELESS) + page.evaluate(_CONTRAST)
+    found: list[str] = page.evaluate(_NAMELESS)
+    for theme in _THEMES:
+        page.emulate_media(color_scheme=theme)
+        expect(page.locator("html")).to_have_attribute("data-theme", theme)
+        found += [f"{theme}: {text}" for text in page.evaluate(_CONTRAST)]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -211,6 +212,17 @@ def test_a_job_that_there_is_not(window: Open) -> None:
     expect(one.page.get_by_role("alert")).to_contain_text("there is no job")
     one.page.goto("/models/none/such/page")
     assert json.loads(one.page.locator("body").inner_text())["status"] == 404
+
+
+def test_rows_of_word_counts_are_taken_whole(window: Open) -> None:
+    """A preview has a byte a value, which is no whole count; an encoder takes nothing else."""
+    counts = [0, 1, 7, 30]
+    levels = bytes(round(255 * count / 30) for count in counts)
+    preview = {"rows": 2, "low": 0.0, "high": 30.0, "originals": base64.b64encode(2 * levels).decode()}
+    page = window(None).page
+    page.goto("/page/icon.svg")
+    script = "async (preview) => (await import('/page/model/tryout.js')).rowsOf(preview, true)"
+    assert page.evaluate(script, preview) == [counts, counts]
 
 
 @pytest.mark.parametrize("kind", [*SPECS])

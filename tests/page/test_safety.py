@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -60,11 +58,7 @@ def scene(context: Context) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-def test_every_control_has_a_name_and_every_text_a_contrast(
-    window: Open, scene: dict[str, str], colours: Any
-) -> None:
-    page = window(color_scheme=colours).page
+def test_every_control_has_a_name_and_every_text_a_contrast(page: Page, scene: dict[str, str]) -> None:
     places = ["/jobs", "/submit?example=quick", "/workers", f"/jobs/{scene['queued']}?tab=spec"]
     places += [f"/jobs/{scene[name]}" for name in ("failed", "running")]
     places += [f"/jobs/{scene['running']}?tab={tab}" for tab in ("history", "logs", "events")]

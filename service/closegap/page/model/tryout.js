@@ -12,7 +12,9 @@ export function TryOut({ one, path }) {
   const names = one.bundle.files.map((file) => file.name);
   const preview = useGet(names.includes("preview.json") ? `${path}/files/preview.json` : null, { params: one.params });
   const quality = useGet(names.includes("quality.json") ? `${path}/files/quality.json` : null, { params: one.params });
-  const sample = useMemo(() => (preview.data ? rowsOf(preview.data).slice(0, FEW) : null), [preview.data]);
+  const config = useGet(names.includes("config.json") ? `${path}/files/config.json` : null, { params: one.params });
+  const counts = config.data?.train?.model.likelihood.kind === "multinomial";
+  const sample = useMemo(() => (preview.data && config.data ? rowsOf(preview.data, counts).slice(0, FEW) : null), [preview.data, config.data]);
   const [text, setText] = useState("");
   const [iterations, setIterations] = useState("");
   const written = useMemo(() => read(text), [text]);
@@ -27,7 +29,7 @@ export function TryOut({ one, path }) {
       <label class="tryout-rows"><span>Rows, as JSON: <span class="muted">[[x₁, x₂, …], …]</span></span>
         <textarea rows="6" spellcheck="false" value=${text} onInput=${(event) => setText(event.currentTarget.value)} placeholder="[[0, 0.5, 1, …]]" aria-invalid=${Boolean(text && written.problem)} /></label>
       ${text && written.problem && html`<p class="tryout-wrong" role="alert">${written.problem}</p>`}
-      <div class="tryout-do">${sample && html`<button type="button" class="button" onClick=${() => setText(JSON.stringify(sample.map((row) => row.map((value) => Number(value.toPrecision(4))))))}>Take ${sample.length} validation rows</button>`}
+      <div class="tryout-do">${sample && html`<button type="button" class="button" onClick=${() => setText(JSON.stringify(sample))}>Take ${sample.length} validation rows</button>`}
         <label>Iterations <input type="number" min="0" max="1000" value=${iterations} placeholder="as exported" onInput=${(event) => setIterations(event.currentTarget.value)} /></label>
         <button class="button primary" disabled=${state.busy || !written.rows}>${state.busy ? "…" : `Encode${written.rows ? ` ${written.rows.length} ${written.rows.length === 1 ? "row" : "rows"}` : ""}`}</button></div>
       <${Copyable} text=${command} what="command" label="The same by curl" /></form>
@@ -49,10 +51,12 @@ function placeOf(elbo, sorted) {
   return `higher than ${measured(100 * below, 3)} % of the validation rows`;
 }
 
-function rowsOf(preview) {
+/** The rows of a preview, which has a byte a value; `counts`: of words, which an encoder takes whole only. */
+export function rowsOf(preview, counts) {
+  const value = (level) => preview.low + (level / 255) * (preview.high - preview.low);
   const levels = Uint8Array.from(atob(preview.originals), (one) => one.charCodeAt(0));
   const width = levels.length / preview.rows;
-  return Array.from({ length: preview.rows }, (_, row) => [...levels.slice(row * width, (row + 1) * width)].map((level) => preview.low + (level / 255) * (preview.high - preview.low)));
+  return Array.from({ length: preview.rows }, (_, row) => Array.from(levels.subarray(row * width, (row + 1) * width), (level) => (counts ? Math.round(value(level)) : Number(value(level).toPrecision(4)))));
 }
 
 /** {rows} or {problem}. */

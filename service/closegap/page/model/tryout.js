@@ -30,7 +30,7 @@ export function TryOut({ one, path }) {
         <textarea rows="6" spellcheck="false" value=${text} onInput=${(event) => setText(event.currentTarget.value)} placeholder="[[0, 0.5, 1, …]]" aria-invalid=${Boolean(text && written.problem)} /></label>
       ${text && written.problem && html`<p class="tryout-wrong" role="alert">${written.problem}</p>`}
       <div class="tryout-do">${sample && html`<button type="button" class="button" onClick=${() => setText(JSON.stringify(sample))}>Take ${sample.length} validation rows</button>`}
-        <label>Iterations <input type="number" min="0" max="1000" value=${iterations} placeholder="as exported" onInput=${(event) => setIterations(event.currentTarget.value)} /></label>
+        ${quality.data?.points.length === 1 ? null : html`<label>Iterations <input type="number" min="0" max="1000" value=${iterations} placeholder="as exported" onInput=${(event) => setIterations(event.currentTarget.value)} /></label>`}
         <button class="button primary" disabled=${state.busy || !written.rows}>${state.busy ? "…" : `Encode${written.rows ? ` ${written.rows.length} ${written.rows.length === 1 ? "row" : "rows"}` : ""}`}</button></div>
       <${Copyable} text=${command} what="command" label="The same by curl" /></form>
     ${state.problem && html`<${Failure} problem=${state.problem} />`}

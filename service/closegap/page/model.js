@@ -25,22 +25,30 @@ export function Model({ name, version, query }) {
   const one = useGet(number ? `${path}/versions/${encodeURIComponent(number)}` : null, { params });
   if (!model.data) return html`<h1>${name}</h1><${Pending} got=${model} />`;
   if (!one.data) return html`<h1>${name}</h1><${Pending} got=${one} />`;
-  const there = { ...one.data, params };
-  return html`<${Header} model=${model.data} one=${there} />
+  const changed = () => (model.reload(), one.reload());
+  return html`<${Header} model=${model.data} one=${one.data} />
     <${Stale} got=${model} />
-    <div class="work-view">
-      <${Figures} one=${there} />
+    <${Version} key=${one.data.version} model=${model.data} one=${one.data} path=${`${path}/versions/${number}`} params=${params} changed=${changed} />`;
+}
+
+const FILES = ["preview.json", "quality.json", "parity.json", "config.json"];
+
+function Version({ model, one, path, params, changed }) {
+  const had = (name) => one.bundle.files.some((file) => file.name === name);
+  const [preview, quality, parity, config] = FILES.map((name) => useGet(had(name) ? `${path}/files/${name}` : null, { params }));
+  const lineage = useGet(`${path}/lineage`, { params });
+  return html`<div class="work-view"><${Figures} one=${one} />
       <${Section} title="Aliases" lead="A word that stands for a version in specs and in requests, such as name@best, until it is set again.">
-        <${Aliases} model=${model.data} shown=${one.data.version} params=${params} changed=${() => { model.reload(); one.reload(); }} /><//>
-      <${Section} title="Lineage"><${Lineage} path=${`${path}/versions/${number}/lineage`} params=${params} /><//>
-      <${Exported} one=${there} path=${`${path}/versions/${number}`} />
-      <${GapReport} path=${`${path}/versions/${number}/lineage`} params=${params} />
-      <${Trained} one=${there} path=${`${path}/versions/${number}`} />
-      ${one.data.encodes && html`<${Section} title="Try it" lead="A few rows through the exported encoder, now: the posterior of each, with its ELBO as evidence.">
-        <${TryOut} one=${there} path=${`${path}/versions/${number}`} /><//>`}
-      <${Section} title="Versions"><${Versions} model=${model.data} shown=${one.data.version} /><//>
-      <${Section} title="Bundle"><p class="muted">Kind ${one.data.bundle.kind}, <code class="digest">${one.data.bundle.digest}</code> <${Copy} text=${one.data.bundle.digest} what="digest" /></p>
-        <${Files} artifact=${one.data.bundle} params=${params} /><//></div>`;
+        <${Aliases} model=${model} shown=${one.version} params=${params} changed=${changed} /><//>
+      <${Section} title="Lineage"><${Lineage} got=${lineage} /><//>
+      ${had("parity.json") && html`<${Exported} job=${one.job} parity=${parity} quality=${had("quality.json") ? quality : null} />`}
+      <${GapReport} lineage=${lineage} />
+      ${had("preview.json") && html`<${Trained} preview=${preview} />`}
+      ${one.encodes && html`<${Section} title="Try it" lead="A few rows through the exported encoder, now: the posterior of each, with its ELBO as evidence.">
+        <${TryOut} target=${`/v1/encode/${one.name}:${one.version}`} params=${params} preview=${preview.data} quality=${quality.data} config=${config.data} /><//>`}
+      <${Section} title="Versions"><${Versions} model=${model} shown=${one.version} /><//>
+      <${Section} title="Bundle"><p class="muted">Kind ${one.bundle.kind}, <code class="digest">${one.bundle.digest}</code> <${Copy} text=${one.bundle.digest} what="digest" /></p>
+        <${Files} artifact=${one.bundle} params=${params} /><//></div>`;
 }
 
 function Header({ model, one }) {
@@ -61,21 +69,14 @@ function Figures({ one }) {
   ]} />`;
 }
 
-const has = (one, name) => one.bundle.files.some((file) => file.name === name);
-
-function Exported({ one, path }) {
-  const quality = useGet(has(one, "quality.json") ? `${path}/files/quality.json` : null, { params: one.params });
-  const parity = useGet(has(one, "parity.json") ? `${path}/files/parity.json` : null, { params: one.params });
-  const job = useGet(has(one, "quality.json") ? `/v1/jobs/${one.job}` : null);
-  if (!has(one, "parity.json")) return null;
-  return html`<${Section} title="Quality curve">${quality.data ? html`<${Quality} quality=${quality.data} rates=${job.data?.outputs.rows_per_second} />`
-      : has(one, "quality.json") ? html`<${Pending} got=${quality} />` : html`<p class="chart-none">It was exported before the curve was kept.</p>`}
+function Exported({ job, parity, quality }) {
+  const made = useGet(quality ? `/v1/jobs/${job}` : null);
+  return html`<${Section} title="Quality curve">${quality?.data ? html`<${Quality} quality=${quality.data} rates=${made.data?.outputs.rows_per_second} />`
+      : quality ? html`<${Pending} got=${quality} />` : html`<p class="chart-none">It was exported before the curve was kept.</p>`}
     ${parity.data ? html`<details class="parity"><summary>Parity: <${Verdict} good /> ${Object.keys(parity.data.checks).length} checks on ${parity.data.rows} validation rows</summary><${Parity} parity=${parity.data} /></details>` : html`<${Pending} got=${parity} />`}<//>`;
 }
 
-function Trained({ one, path }) {
-  const preview = useGet(has(one, "preview.json") ? `${path}/files/preview.json` : null, { params: one.params });
-  if (!has(one, "preview.json")) return null;
+function Trained({ preview }) {
   const got = preview.data ? { ...preview, data: { preview: preview.data } } : preview;
   return html`<${Section} title="What it has learned"><${Grid}><${Reconstructions} got=${got} />
     ${preview.data?.kl_by_dimension && html`<${KlColumns} kl=${preview.data.kl_by_dimension} variance=${preview.data.posterior_variance} active=${preview.data.active} rows=${preview.data.measured_rows} />`}<//><//>`;

@@ -6,8 +6,7 @@ import { Sentences, Section } from "../kinds/parts.js";
 import { Gaps } from "../kinds/evaluate.js";
 import { to } from "../router.js";
 
-export function GapReport({ path, params }) {
-  const lineage = useGet(path, { params });
+export function GapReport({ lineage }) {
   const makers = (lineage.data?.steps ?? []).map((step) => step.job).filter(Boolean);
   const job = useGet(makers.length ? `/v1/jobs/${makers.at(-1)}` : null);
   const jobs = useGet(job.data ? "/v1/jobs" : null, { params: { pipeline: job.data?.pipeline, kind: "evaluate", state: "succeeded", limit: 100 } });

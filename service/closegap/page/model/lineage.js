@@ -1,13 +1,11 @@
 // Where a version comes from: data, then each job that made something of what was before.
-import { useGet } from "../api.js";
 import { html } from "../dom.js";
 import { Pending } from "../components/failure.js";
 import { to } from "../router.js";
 
 const MAKES = { train: "trained", sweep: "chosen by a sweep", export: "exported" };
 
-export function Lineage({ path, params }) {
-  const got = useGet(path, { params });
+export function Lineage({ got }) {
   if (!got.data) return html`<${Pending} got=${got} />`;
   const steps = [...got.data.steps].reverse();
   const data = steps.find((step) => step.data_digest)?.data_digest;

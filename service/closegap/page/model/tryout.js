@@ -1,5 +1,5 @@
 // Rows in, posteriors with their evidence out: a request to /v1/encode, made by hand.
-import { api, useAction, useGet } from "../api.js";
+import { api, useAction } from "../api.js";
 import { html, useMemo, useState } from "../dom.js";
 import { Copyable } from "../components/copy.js";
 import { Failure } from "../components/failure.js";
@@ -8,33 +8,28 @@ import { Posterior } from "../charts/posterior.js";
 
 const FEW = 3;
 
-export function TryOut({ one, path }) {
-  const names = one.bundle.files.map((file) => file.name);
-  const preview = useGet(names.includes("preview.json") ? `${path}/files/preview.json` : null, { params: one.params });
-  const quality = useGet(names.includes("quality.json") ? `${path}/files/quality.json` : null, { params: one.params });
-  const config = useGet(names.includes("config.json") ? `${path}/files/config.json` : null, { params: one.params });
-  const counts = config.data?.train?.model.likelihood.kind === "multinomial";
-  const sample = useMemo(() => (preview.data && config.data ? rowsOf(preview.data, counts).slice(0, FEW) : null), [preview.data, config.data]);
+/** `target`: where rows are sent; `preview`, `quality`, `config`: what the bundle's files of these names hold, once known. */
+export function TryOut({ target, params, preview, quality, config }) {
+  const counts = config?.train?.model.likelihood.kind === "multinomial";
+  const sample = useMemo(() => (preview && config ? rowsOf(preview, counts).slice(0, FEW) : null), [preview, config]);
   const [text, setText] = useState("");
   const [iterations, setIterations] = useState("");
   const written = useMemo(() => read(text), [text]);
-  const target = `/v1/encode/${one.name}:${one.version}`;
   const [encode, state] = useAction(async () => {
-    setFound(await api.post(api.url(target, one.params), { body: { rows: written.rows, ...(iterations === "" ? {} : { iterations: Number(iterations) }) } }));
+    setFound(await api.post(api.url(target, params), { body: { rows: written.rows, ...(iterations === "" ? {} : { iterations: Number(iterations) }) } }));
   });
   const [found, setFound] = useState(null);
-  const project = one.params.project ? `?project=${one.params.project}` : "";
-  const command = `curl -X POST ${location.origin}${target}${project} \\\n  -H "Authorization: Bearer $CLOSEGAP_TOKEN" -H "Content-Type: application/json" \\\n  -d '{"rows": [[…]]${iterations === "" ? "" : `, "iterations": ${iterations}`}}'`;
+  const command = `curl -X POST '${location.origin}${api.url(target, params)}' \\\n  -H "Authorization: Bearer $CLOSEGAP_TOKEN" -H "Content-Type: application/json" \\\n  -d '{"rows": [[…]]${iterations === "" ? "" : `, "iterations": ${iterations}`}}'`;
   return html`<div class="tryout"><form onSubmit=${(event) => { event.preventDefault(); encode(); }}>
       <label class="tryout-rows"><span>Rows, as JSON: <span class="muted">[[x₁, x₂, …], …]</span></span>
         <textarea rows="6" spellcheck="false" value=${text} onInput=${(event) => setText(event.currentTarget.value)} placeholder="[[0, 0.5, 1, …]]" aria-invalid=${Boolean(text && written.problem)} /></label>
       ${text && written.problem && html`<p class="tryout-wrong" role="alert">${written.problem}</p>`}
       <div class="tryout-do">${sample && html`<button type="button" class="button" onClick=${() => setText(JSON.stringify(sample))}>Take ${sample.length} validation rows</button>`}
-        ${quality.data?.points.length === 1 ? null : html`<label>Iterations <input type="number" min="0" max="1000" value=${iterations} placeholder="as exported" onInput=${(event) => setIterations(event.currentTarget.value)} /></label>`}
+        ${quality?.points.length === 1 ? null : html`<label>Iterations <input type="number" min="0" max="1000" value=${iterations} placeholder="as exported" onInput=${(event) => setIterations(event.currentTarget.value)} /></label>`}
         <button class="button primary" disabled=${state.busy || !written.rows}>${state.busy ? "…" : `Encode${written.rows ? ` ${written.rows.length} ${written.rows.length === 1 ? "row" : "rows"}` : ""}`}</button></div>
       <${Copyable} text=${command} what="command" label="The same by curl" /></form>
     ${state.problem && html`<${Failure} problem=${state.problem} />`}
-    ${found && html`<${Posteriors} found=${found} validation=${quality.data?.validation} />`}</div>`;
+    ${found && html`<${Posteriors} found=${found} validation=${quality?.validation} />`}</div>`;
 }
 
 function Posteriors({ found, validation }) {

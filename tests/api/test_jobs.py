@@ -225,6 +225,8 @@ def test_many_are_cancelled_by_what_they_are(by: As) -> None:
     for number in range(5):
         client.post("/v1/jobs", json={**TRAIN, "labels": {"parity": str(number % 2)}})
     assert client.post("/v1/jobs:cancel", json={}).json()["code"] == "nothing_selected"
+    wrong = client.post("/v1/jobs:cancel", json={"kinds": ["trian"]}).json()
+    assert [item["pointer"] for item in wrong["errors"]] == ["/kinds/0"]
     odd = client.post("/v1/jobs:cancel", json={"labels": {"parity": "1"}}).json()["jobs"]
     assert sorted(odd.values()) == ["cancelled"] * 2
     assert len(client.post("/v1/jobs:cancel", json={"all": True}).json()["jobs"]) == 3

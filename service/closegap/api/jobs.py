@@ -96,7 +96,7 @@ def list_jobs(
         caller,
         Selection(
             states=state,
-            kinds=None if kind is None else list(kind),
+            kinds=kind,
             labels=labels_of(label or []),
             name=name,
             pipeline=pipeline,

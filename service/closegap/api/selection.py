@@ -14,8 +14,8 @@ from closegap.api.problem import Answer
 from closegap.job import State
 from closegap.queue.selector import Selector
 from closegap.specs import references
-from closegap.specs.kinds import SPECS
 from closegap.specs.labels import MOST
+from closegap.specs.references import Kind
 
 _LABEL_FILTER = re.compile(r"([^=]{1,100})=(.{0,200})", re.DOTALL)
 
@@ -29,7 +29,7 @@ class Selection(BaseModel):
     )
     project: Annotated[str, Field(pattern=f"^{references.PROJECT}$")] | None = None
     states: list[State] | None = None
-    kinds: list[str] | None = None
+    kinds: list[Kind] | None = None
     labels: dict[str, str] = Field(default_factory=dict, max_length=MOST)
     name: Annotated[str, Field(max_length=200)] | None = None
     pipeline: Annotated[str, Field(max_length=100)] | None = None
@@ -47,7 +47,7 @@ def selector(caller: Caller, selection: Selection, projects: Sequence[str] | Non
     return Selector(
         projects=allowed,
         states=None if selection.states is None else frozenset(selection.states),
-        kinds=None if selection.kinds is None else frozenset(selection.kinds) & frozenset(SPECS),
+        kinds=None if selection.kinds is None else frozenset(selection.kinds),
         labels=selection.labels,
         name=selection.name,
         pipeline=selection.pipeline,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
 
-from closegap.cli import completion, output, words
+from closegap.cli import output, words
 from closegap.cli.command import AsJson, add
 from closegap.cli.connection import open_service
 from closegap.cli.exits import ExitCode
-from closegap.cli.submit import Overrides, Scale, SkipData, Source, checked
+from closegap.cli.submit import InProject, Overrides, Scale, SkipData, Source, checked
 
 if TYPE_CHECKING:
     from closegap.client.documents import Plan, Planned
@@ -21,12 +21,7 @@ def plan(
     source: Source,
     overrides: Overrides = None,
     scale: Scale = None,
-    project: Annotated[
-        str | None,
-        typer.Option(
-            help="Project of the jobs; absent: the context's, or default.", autocompletion=completion.projects
-        ),
-    ] = None,
+    project: InProject = None,
     skip_data_check: SkipData = False,
     as_json: AsJson = False,
 ) -> ExitCode:

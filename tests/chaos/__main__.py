@@ -12,7 +12,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -41,24 +40,24 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="what was found, as JSON on stdout")
     chosen = parser.parse_args()
     if chosen.audit is not None:
-        return _judged(History.read(chosen.audit / "history.json"), chosen.seed, (), chosen.json)
+        return _judged(History.read(chosen.audit / "history.json"), chosen.json)
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="closegap-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(chosen.seed, chosen.faults, chosen.jobs, frozenset(chosen.without))
     with interruptible():
         history = _run(plan, folder)
     history.write(folder / "history.json")
-    status = _judged(history, plan.seed, {planned.kind for planned in plan.schedule()}, chosen.json)
+    status = _judged(history, chosen.json)
     sys.stderr.write(f"logs, storage and history are in {folder}\n")
     return status
 
 
-def _judged(history: History, seed: int, planned: Iterable[str], as_json: bool) -> int:
-    verdicts = audit(history, planned)
+def _judged(history: History, as_json: bool) -> int:
+    verdicts = audit(history)
     if as_json:
-        print(json.dumps(report.document(history, verdicts, seed)))
+        print(json.dumps(report.document(history, verdicts)))
     else:
-        report.show(history, verdicts, seed)
+        report.show(history, verdicts)
     return 0 if all(verdict.kept for verdict in verdicts) else 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -57,10 +57,10 @@ class Verdict:
                 self.breaches.append(f"nothing is proved: {name}: 0")
 
 
-def audit(history: History, planned: Iterable[str] = ()) -> list[Verdict]:
-    """A verdict on the run itself, then one on each sentence. planned: kinds of faults that had to meet a job."""
+def audit(history: History) -> list[Verdict]:
+    """A verdict on the run itself, then one on each sentence."""
     stories = {job: story.read(job, events) for job, events in history.events.items()}
-    verdicts = [_run(history, stories, planned)]
+    verdicts = [_run(history, stories)]
     for number, judge in enumerate(_JUDGES, 1):
         verdict = Verdict(f"{number}. {SENTENCES[number]}")
         judge(history, stories, verdict)
@@ -68,12 +68,12 @@ def audit(history: History, planned: Iterable[str] = ()) -> list[Verdict]:
     return verdicts
 
 
-def _run(history: History, stories: dict[str, Story], planned: Iterable[str]) -> Verdict:
+def _run(history: History, stories: dict[str, Story]) -> Verdict:
     verdict = Verdict("0. the run: every fault met work, every history is whole, every event is there once")
     verdict.evidence["jobs"] = len(history.jobs)
     verdict.evidence["attempts"] = sum(len(told.attempts) for told in stories.values())
     met = Counter(fault.kind for fault in history.struck if fault.hits)
-    for kind in sorted(set(planned)):
+    for kind in history.planned:
         verdict.evidence[f"{kind} met a running job"] = met[kind]
         verdict.needs(f"{kind} met a running job")
     verdict.breaches += history.fallen
@@ -290,7 +290,7 @@ def _told_why(history: History, stories: dict[str, Story], verdict: Verdict) -> 
         verdict.evidence[f"{looked.before} jobs that said why"] += 1
         verdict.check(bool(looked.reason), f"{looked.job} is {looked.before} and does not say why")
         verdict.check(bool(looked.unblocked_by), f"{looked.job} does not say what would let it run")
-        placed = looked.place is None if looked.before != "queued" else (looked.place or 1) >= 1
+        placed = looked.place is None or (looked.before == "queued" and looked.place >= 1)
         verdict.check(placed, f"{looked.job} is {looked.before} at place {looked.place}")
     verdict.evidence["waiting jobs that said why"] = sum(verdict.evidence.values())
     impossible = [wanted for wanted in history.submissions if wanted.expected == "refused"]

@@ -113,6 +113,9 @@ class History:
     workers: int
     began: float
     ended: float
+    seed: int = 0
+    planned: tuple[str, ...] = ()
+    """Kinds of faults, each of which had to meet a job."""
     busy: float = 4.0
     """Seconds that a machine may be late which runs all this on two cores."""
     submissions: tuple[Submission, ...] = ()
@@ -139,7 +142,7 @@ class History:
         """What `write` has written."""
         value = json.loads(path.read_text())
         for name, read in _ROWS.items():
-            value[name] = tuple(read(row) for row in value[name])
+            value[name] = tuple(read(row) for row in value.get(name, ()))
         return cls(**value)
 
     def write(self, path: Path) -> None:
@@ -164,6 +167,7 @@ _ROWS: dict[str, Callable[[Any], Any]] = {
     "ended_attempts": lambda row: Ended(**row),
     "artefacts": lambda row: Artefact(**row),
     "seen": lambda row: Artefact(**row),
+    "planned": str,
     "fallen": str,
     "registered": tuple,
 }

@@ -13,10 +13,10 @@ from tests.chaos.auditor import Verdict
 from tests.chaos.history import History
 
 
-def document(history: History, verdicts: list[Verdict], seed: int) -> dict[str, Any]:
+def document(history: History, verdicts: list[Verdict]) -> dict[str, Any]:
     """As JSON."""
     return {
-        "seed": seed,
+        "seed": history.seed,
         "seconds": round(history.ended - history.began, 1),
         "kept": all(verdict.kept for verdict in verdicts),
         "faults": dict(sorted(Counter(fault.kind for fault in history.struck).items())),
@@ -25,11 +25,11 @@ def document(history: History, verdicts: list[Verdict], seed: int) -> dict[str, 
     }
 
 
-def show(history: History, verdicts: list[Verdict], seed: int) -> None:
+def show(history: History, verdicts: list[Verdict]) -> None:
     """Tables of the faults and of the sentences, then every breach."""
     console = Console()
     states = Counter(record["state"] for record in history.jobs.values())
-    faults = Table("fault", "times", "met a job", "jobs met", "windows", title=f"faults, seed {seed}")
+    faults = Table("fault", "times", "met a job", "jobs met", "windows", title=f"faults, seed {history.seed}")
     for kind in sorted({fault.kind for fault in history.struck}):
         of_kind = [fault for fault in history.struck if fault.kind == kind]
         hits = [hit for fault in of_kind for hit in fault.hits]
@@ -46,7 +46,7 @@ def show(history: History, verdicts: list[Verdict], seed: int) -> None:
     told = ", ".join(f"{count} {state}" for state, count in states.most_common())
     console.print(
         f"{len(history.struck)} faults, {len(history.jobs)} jobs ({told}), "
-        f"{history.ended - history.began:.0f} s, seed {seed}"
+        f"{history.ended - history.began:.0f} s, seed {history.seed}"
     )
     for verdict in verdicts:
         for breach in verdict.breaches:

@@ -106,6 +106,8 @@ class Run:
             workers=plan.workers,
             began=began,
             ended=time.time(),
+            seed=plan.seed,
+            planned=tuple(sorted({planned.kind for planned in self._schedule})),
             submissions=told,
             asked=asked,
             looked=looked,

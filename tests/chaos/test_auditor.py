@@ -78,6 +78,8 @@ def good() -> History:
         workers=2,
         began=0.0,
         ended=20.0,
+        seed=7,
+        planned=("worker-kill",),
         submissions=(
             submission("done"),
             replace(submission("done"), answers=(Answer(1.5, 0), Answer(2.0, 202, ("done",)))),
@@ -114,11 +116,11 @@ def good() -> History:
 
 def broken_sentences(history: History) -> list[int]:
     """Numbers of those that the auditor does not find kept."""
-    return [number for number, verdict in enumerate(audit(history, {"worker-kill"})) if not verdict.kept]
+    return [number for number, verdict in enumerate(audit(history)) if not verdict.kept]
 
 
 def test_a_good_history_keeps_all_eight(good: History) -> None:
-    verdicts = audit(good, {"worker-kill"})
+    verdicts = audit(good)
     assert [breach for verdict in verdicts for breach in verdict.breaches] == []
     assert len(verdicts) == 9
     assert verdicts[4].evidence["worker-kill while working"] == 1
@@ -232,6 +234,11 @@ DOCTORED: list[tuple[str, int, Callable[[History], History]]] = [
         "a waiting job did not say why",
         7,
         lambda h: replace(h, looked=(Looked("again", "queued", "queued", 1, "", ""),)),
+    ),
+    (
+        "a waiting job stood before the first",
+        7,
+        lambda h: replace(h, looked=(Looked("again", "queued", "queued", 0, "busy", "the end of done"),)),
     ),
     ("a job ran though its need had failed", 8, lambda h: retold(h, "unneeded", ran)),
     ("a job did not say which need failed", 8, lambda h: changed(h, "unneeded", reason="no luck")),

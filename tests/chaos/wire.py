@@ -1,7 +1,7 @@
 """A wire between clients and the store that can be torn: `python -m tests.chaos.wire LISTEN TARGET`, a socket each.
 
 Orders come on stdin: `mute SECONDS` lets questions through and throws the answers away, `cut SECONDS` lets nothing
-through; at the end of either every connection is reset.
+through; at the end of either every connection is reset. A path behind it is made a file when the wire is torn.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import final
 
 from closegap_workers.process import die_with_parent
@@ -60,8 +61,10 @@ class Wire:
     async def obey(self, orders: asyncio.StreamReader) -> None:
         """Until there are no more orders."""
         while line := await orders.readline():
-            how, seconds = line.decode().split()
+            how, seconds, *told = line.decode().split()
             self._torn = how
+            for path in told:
+                Path(path).touch()
             await asyncio.sleep(float(seconds))
             self._torn = ""
             for end in list(self._open):

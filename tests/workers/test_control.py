@@ -12,7 +12,16 @@ from closegap.queue.queue import Queue
 from closegap.settings import Settings
 from closegap.specs import spec
 from closegap.storage.artifacts import ArtifactStore
-from tests.workers.working import Working, alive, fitted, goes_on_when_asked_to_stop, training, until
+from tests.workers.working import (
+    Working,
+    alive,
+    fitted,
+    goes_on_when_asked_to_stop,
+    training,
+    until,
+    weights,
+    work_of,
+)
 
 Start = Callable[..., Working]
 Submit = Callable[..., Job]
@@ -22,15 +31,6 @@ Epochs = Callable[[Job], list[dict[str, Any]]]
 
 EPOCHS = 12
 ABSENT = {"kind": "evaluate", "model": "sha256:" + "0" * 64, "resources": {"workers": 0}}
-
-
-def work_of(settings: Settings, job: Job) -> Path:
-    return ArtifactStore(settings.storage).work(job.work)
-
-
-def weights(settings: Settings, job: Job) -> bytes:
-    """Of a trained model."""
-    return ArtifactStore(settings.storage).open(job.outputs["model"]).file("weights.safetensors").read_bytes()
 
 
 def test_a_paused_job_goes_on_from_its_checkpoint(

@@ -26,7 +26,7 @@ from closegap_workers.supervisor import Supervisor
 from closegap_workers.trials import Trial, folder_of
 from tests.workers.working import TRAIN, Working, alive, training, until
 
-LEASE = 1.0
+LEASE = 3.0
 
 
 def test_the_lease_is_kept_while_the_cluster_is_looked_through(

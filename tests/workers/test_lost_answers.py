@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 import time
@@ -45,9 +46,10 @@ def wire(settings: Settings, tmp_path: Path) -> Iterator[tuple[Queue, Tear]]:
 
         def tear(seconds: float) -> None:
             assert process.stdin is not None
-            process.stdin.write(f"mute {seconds}\n".encode())
+            torn = tmp_path / secrets.token_hex(4)
+            process.stdin.write(f"mute {seconds} {torn}\n".encode())
             process.stdin.flush()
-            time.sleep(0.1)
+            until(torn.exists, what="the wire to be torn", pause=0.005)
 
         yield Queue(client, settings.namespace, settings.backoff_seconds), tear
         client.close()
@@ -67,7 +69,7 @@ def claim(queue: Queue) -> Claim:
 
 
 def test_events_whose_answer_was_lost_are_there_once(
-    wire: tuple[Queue, Tear], queue: Queue, claim: Claim
+    wire: tuple[Queue, Tear], queue: Queue, claim: Claim, caplog: pytest.LogCaptureFixture
 ) -> None:
     behind, tear = wire
     lease = LeaseThread(behind, claim.lease, 30.0)
@@ -81,6 +83,7 @@ def test_events_whose_answer_was_lost_are_there_once(
     told = [event.data["epoch"] for event in queue.events(claim.job.id) if event.type == "epoch"]
     assert told == list(range(1, 31))
     assert not lease.lost.is_set()
+    assert "goes on without the store" in caplog.text, "no answer was lost"
 
 
 def test_an_end_whose_answer_was_lost_is_written_once_and_known_to_be(

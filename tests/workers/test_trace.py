@@ -141,6 +141,7 @@ def test_one_trace_from_submit_to_shard_across_the_death_of_a_worker(
         job = queue.get(answer.json()["jobs"][0]["id"])
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "CLOSEGAP_DATA_ROOTS": str(tmp_path)}
     first = start(variables=variables)
+    first.held(ArtifactStore(settings.storage).work(job.work), "encoding/shard-00008.parquet")
     until(lambda: len(collector.named("shard")) >= 5, 60, "the first shards")
     first.kill(signal.SIGKILL)
     first.end()

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, final
 
 import psutil
 
+from closegap.job import Job
 from closegap.settings import Settings, environment
+from closegap.storage.artifacts import ArtifactStore
 from closegap_core.config import TrainConfig
 from closegap_core.data import load
 from closegap_core.fit import finish, fit
@@ -89,9 +91,9 @@ class Working:
         found: psutil.Process = until(find, what="an attempt's process")
         return found
 
-    def held(self, work: Path) -> psutil.Process:
-        """The attempt's process, suspended after its first checkpoint, however fast it is."""
-        until(lambda: list(work.glob("*/checkpoints/step-*")), what="a checkpoint", pause=0.005)
+    def held(self, work: Path, made: str = "checkpoints/step-*") -> psutil.Process:
+        """The attempt's process, suspended once it has made something in its work folder, however fast it is."""
+        until(lambda: list(work.glob(f"held-*/{made}")), what=made, pause=0.005)
         found = self.attempt()
         found.suspend()
         return found
@@ -123,6 +125,16 @@ def goes_on_when_asked_to_stop(process: psutil.Process) -> None:
 
     until(waits, 15, "the attempt to be asked to stop")
     process.resume()
+
+
+def work_of(settings: Settings, job: Job) -> Path:
+    """Its work folder."""
+    return ArtifactStore(settings.storage).work(job.work)
+
+
+def weights(settings: Settings, job: Job) -> bytes:
+    """Of a trained model."""
+    return ArtifactStore(settings.storage).open(job.outputs["model"]).file("weights.safetensors").read_bytes()
 
 
 class Fitted(NamedTuple):

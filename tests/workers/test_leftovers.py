@@ -63,6 +63,8 @@ def test_what_is_left_on_another_node_is_nobodys_here(monkeypatch: pytest.Monkey
     monkeypatch.setattr("closegap_workers.leftovers._alive", lambda *_: actors)
     monkeypatch.setattr("closegap_workers.leftovers.PATIENCE", 0.0)
     try:
+        for process in both:  # a process that has just begun has no command line for a moment
+            until(lambda process=process: psutil.Process(process.pid).cmdline()[:1] == ["ray::Left"])
         assert remove("address", "job") == {"killed": [both[0].pid], "left": ["Left"]}
         assert both[0].wait(10) == -signal.SIGKILL
         assert both[1].poll() is None

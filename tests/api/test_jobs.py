@@ -355,6 +355,12 @@ def test_an_answer_may_be_held_until_the_job_is_over(by: As, context: Context) -
     client.post(f"/v1/jobs/{job}:cancel")
     over = client.post("/v1/jobs", json=TRAIN, headers={"Prefer": "wait=20", **key})
     assert (over.status_code, over.json()["jobs"][0]["state"]) == (200, "cancelled")
+    assert context.limits.streams.taken == 0
+    caller = client.get("/v1/whoami").json()["token"]
+    for _ in range(context.settings.api_streams):
+        context.limits.streams.take(caller)
+    full = client.post("/v1/jobs", json=TRAIN, headers={"Prefer": "wait=20"})
+    assert (full.status_code, "preference-applied" in full.headers) == (202, False)
 
 
 def test_each_change_is_in_the_audit(by: As) -> None:

@@ -37,7 +37,7 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             keeping.cancel()
-            await self._leave()
+            await leave(self._context, self._seat)
 
     async def _keep(self) -> None:
         while True:
@@ -47,21 +47,28 @@ class _Stream(StreamingResponse):
             ):  # where the store stays away the stream ends by itself
                 await run_in_threadpool(self._context.limits.streams.keep, self._seat)
 
-    async def _leave(self) -> None:
-        streams = self._context.limits.streams
-        streams.free(self._seat)
-        self._context.measures.streams.set(streams.taken)
-        with anyio.CancelScope(shield=True), contextlib.suppress(StoreUnavailable):  # then it runs out
-            await run_in_threadpool(streams.leave, self._seat)
-
 
 async def streamed(
     context: Context, caller: Caller, source: AsyncIterator[bytes], media_type: str
 ) -> _Stream:
     """What a source says, as long as it does. Raises StoreUnavailable, Answer 429: too many streams."""
+    return _Stream(source, media_type, context, await take(context, caller))
+
+
+async def take(context: Context, caller: Caller) -> Seat:
+    """A seat, for what goes on. Raises StoreUnavailable, Answer 429."""
     seat = await run_in_threadpool(context.limits.streams.take, caller.key)
     context.measures.streams.set(context.limits.streams.taken)
-    return _Stream(source, media_type, context, seat)
+    return seat
+
+
+async def leave(context: Context, seat: Seat) -> None:
+    """Give it back, also where the task was cancelled."""
+    streams = context.limits.streams
+    streams.free(seat)
+    context.measures.streams.set(streams.taken)
+    with anyio.CancelScope(shield=True), contextlib.suppress(StoreUnavailable):  # then it runs out
+        await run_in_threadpool(streams.leave, seat)
 
 
 async def watched(context: Context, caller: Caller, job: Job, after: str) -> AsyncIterator[Event | None]:

@@ -10,11 +10,13 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from closegap.api import body, forecast
+from closegap.api import body, forecast, streams
 from closegap.api.context import Context, Ctx
 from closegap.api.documents import EXAMPLE_JOBS, EXAMPLE_SPEC, InProject, Jobs, answers
 from closegap.api.forecast import Plan
 from closegap.api.identity import Caller, Submitter, Viewer
+from closegap.api.limits import Seat
+from closegap.api.problem import Answer
 from closegap.api.reasons import shown, with_reasons
 from closegap.specs import spec
 from closegap.specs.kinds import Spec
@@ -77,9 +79,12 @@ async def submit(
 
     found = await run_in_threadpool(record)
     seconds = _wait_of(prefer)
-    if seconds:
+    if seconds and (seat := await _seat(context, caller)) is not None:
         response.headers["Preference-Applied"] = f"wait={seconds:g}"
-        found = await _until_over(context, caller, found, seconds)
+        try:
+            found = await _until_over(context, caller, found, seconds)
+        finally:
+            await streams.leave(context, seat)
         if all(job.state.terminal for job in found.jobs):
             response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{found.jobs[0].id}"
@@ -130,6 +135,15 @@ def _specs(
 def _wait_of(prefer: str) -> float:
     found = re.search(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])", prefer)
     return min(float(found[1]), LONGEST_WAIT) if found else 0.0
+
+
+async def _seat(context: Context, caller: Caller) -> Seat | None:
+    """An answer that is held is one of the caller's streams. None where there are no more: the jobs are recorded, and a
+    preference may be passed over."""
+    try:
+        return await streams.take(context, caller)
+    except Answer:
+        return None
 
 
 async def _until_over(context: Context, caller: Caller, found: Jobs, seconds: float) -> Jobs:

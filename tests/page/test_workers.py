@@ -41,9 +41,14 @@ def test_a_project_is_limited(page: Page, context: Context) -> None:
     row.get_by_role("button", name="Limits…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Running jobs").fill("4")
+    gpus = dialog.get_by_label("GPUs")
+    gpus.fill("1.2.3")  # no number, so not sent: it would take the limit away
+    assert gpus.evaluate("field => field.validity.patternMismatch")
+    gpus.fill("1.5")
     dialog.get_by_role("button", name="Save").click()
     expect(row).to_contain_text("0 of 4")
-    assert context.queue.projects(["vision"])[0].most_running == 4
+    limited = context.queue.projects(["vision"])[0]
+    assert (limited.most_running, limited.most_gpus) == (4, 1.5)
 
 
 def test_an_admin_of_a_project_only_looks(window: Open, context: Context) -> None:

@@ -42,7 +42,7 @@ function Limits({ project, close, changed }) {
   return html`<${Dialog} title=${`Limits of ${project.name}`} close=${close}><form onSubmit=${send} class="form">
     <p class="muted">What its jobs may hold at a time, together; empty is without limit. Jobs over it wait, and say so.</p>
     <label>Running jobs<input inputmode="numeric" pattern="[0-9]*" value=${running} onInput=${(event) => setRunning(event.target.value)} /></label>
-    <label>GPUs<input inputmode="decimal" pattern="[0-9.]*" value=${gpus} onInput=${(event) => setGpus(event.target.value)} /></label>
+    <label>GPUs<input inputmode="decimal" pattern="[0-9]+([.][0-9]+)?" value=${gpus} onInput=${(event) => setGpus(event.target.value)} /></label>
     ${problem && html`<${Failure} problem=${problem} small />`}
     <footer><button type="button" class="button" onClick=${close}>Leave them</button><button class="button primary" disabled=${busy}>Save</button></footer></form><//>`;
 }

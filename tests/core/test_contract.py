@@ -325,6 +325,7 @@ def test_every_choice_resumes_and_is_exported(method: str, part: int, tmp_path: 
     for choice in covering(method)[part::PARTS]:
         config, folder = config_of(choice), tmp_path / "run"
         dataset = dataset_of(config.model.likelihood.kind)
+        folder.mkdir()
         with about(choice):
             learns_on_as_if_never_stopped(config, dataset, folder)
             is_in_its_folder(config, dataset, folder)

@@ -352,7 +352,7 @@ def test_a_link_ends_with_its_token_and_its_time(
 ) -> None:
     bearer = {"Authorization": f"Bearer {secret('viewer')}"}
     late, revoked = (served.post("/v1/session:offer", headers=bearer).json()["code"] for _ in range(2))
-    [*keys] = context.client.scan_iter("*:code:*")
+    [*keys] = context.client.scan_iter(f"{{{context.settings.namespace}}}:code:*")
     assert len(keys) == 2
     assert all(0 < context.client.ttl(key) <= 300 for key in keys)
     context.client.delete(context.sessions._key("code", late))

@@ -23,7 +23,7 @@ from closegap_workers.cluster import Cluster
 from closegap_workers.execution import Ended
 from closegap_workers.leftovers import remove
 from closegap_workers.supervisor import Supervisor
-from closegap_workers.trials import Trial, folder_of
+from closegap_workers.trials import CURVE, Trial, curve, folder_of, note
 from tests.workers.working import TRAIN, Working, alive, training, until
 
 LEASE = 3.0
@@ -99,6 +99,16 @@ def test_a_trial_that_failed_of_the_infrastructure_is_open_to_the_next_attempt(t
     assert board.open() == [0, 2]
     found = Trial(id=0, params={}, epochs=3).read(folder_of(tmp_path, 0))
     assert (found.state, found.epoch) == ("waiting", 1)
+
+
+def test_a_line_that_a_full_disk_has_cut_is_no_point_of_a_curve(tmp_path: Path) -> None:
+    for number, value in ((1, -150.25), (2, float("nan")), (3, float("-inf")), (4, -1e-9), (4, -1.5e7)):
+        note(tmp_path, number, value)
+    with (tmp_path / CURVE).open("a") as stream:
+        stream.write("5 -\n6 -8e\n7\n8 -1.2")
+    found = curve(tmp_path)
+    assert [epoch for epoch, _ in found] == [1, 2, 3, 4, 8]
+    assert (found[0][1], found[2][1], found[3][1]) == (-150.25, float("-inf"), -1.5e7)
 
 
 def test_a_killed_keeper_leaves_no_ray_behind(settings: Settings, tmp_path: Path) -> None:

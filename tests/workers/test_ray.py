@@ -268,6 +268,32 @@ def test_asha_stops_trials_and_a_trial_that_fails_is_only_recorded(
     assert done.outputs["best"]["trial"] == 0
 
 
+def test_a_trial_whose_process_dies_again_and_again_has_failed_and_was_not_stopped(
+    start: Start, submit: Submit, queue: Queue, over: Over
+) -> None:
+    """As where every trial takes more memory than there is: that is no fault of the spec."""
+
+    def killed() -> Job:
+        for process in psutil.Process(os.getpid()).children(recursive=True):
+            if alive(process) and process.cmdline()[0].startswith("ray::ImplicitFunc"):
+                process.kill()
+        return queue.get(job.id)
+
+    training = {"training": {"epochs": 100_000}}
+    space = {"training.learning_rate": {"grid": [1e-3]}}
+    job = submit(
+        {**SWEEP, "train": {**SWEEP["train"], **training}, "space": space, "retries": {"infrastructure": 0}}
+    )
+    start("--until-idle")
+    until(lambda: killed().state.terminal, SOON, pause=0.5)
+    failed = over(job, State.FAILED, SOON)
+    assert failed.error is not None
+    assert (failed.error.failure, failed.error.message) == (
+        "infrastructure",
+        "all of 1 trials failed; one of them: the process of trial 0 died again and again",
+    )
+
+
 NODE = {"Alive": True, "Resources": {"CPU": 2.0}}
 
 

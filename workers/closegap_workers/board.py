@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
+from closegap.job import Failure
 from closegap_workers.channel import Channel, Event, Stream
 from closegap_workers.runners.runner import Task
 from closegap_workers.trials import OVER, Trial, folder_of
@@ -47,6 +48,18 @@ class Board(Channel):
         trial = self._trials[number].read(folder)
         if trial.state not in OVER:
             trial = replace(trial, state="stopped")
+            trial.write(folder)
+            self.put(trial.event())
+
+    def lose(self, number: int) -> None:
+        """Tune gives a trial up: its process died more often than it is started again."""
+        folder = folder_of(self._folder, number)
+        trial = self._trials[number].read(folder)
+        if trial.state not in OVER:
+            lost = Failure(
+                failure="infrastructure", message=f"the process of trial {number} died again and again"
+            )
+            trial = replace(trial, state="failed", failure=lost.model_dump(mode="json"))
             trial.write(folder)
             self.put(trial.event())
 

@@ -131,6 +131,10 @@ class _Watch(tune.Callback):
         """Tune is done with a trial."""
         _BOARD.get().close(trial.config["trial"])
 
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune has given a trial up."""
+        _BOARD.get().lose(trial.config["trial"])
+
 
 # --- the trial's side -------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
-"""The trials of a sweep on disk: one `trial.json` each, written after every epoch, whole or not at all."""
+"""The trials of a sweep on disk: one `trial.json` each, written once a second while it goes on, whole or not at all."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ TrialState = Literal["waiting", "running", "completed", "stopped", "failed"]
 """stopped: by the scheduler, before its last epoch."""
 OVER = ("completed", "stopped", "failed")
 CURVE = "curve.txt"
+_LINE = re.compile(r"(\d+) (-?\d+(?:\.\d+)?(?:e[+-]\d+)?|-?inf|nan)")
 
 
 @final
@@ -79,5 +81,5 @@ def curve(folder: Path) -> list[tuple[int, float]]:
         lines = (folder / CURVE).read_text().splitlines()
     except FileNotFoundError:
         return []
-    found = (line.split() for line in lines)
-    return sorted({int(pair[0]): float(pair[1]) for pair in found if len(pair) == 2}.items())
+    found = [_LINE.fullmatch(line) for line in lines]  # one that a full disk has cut is none
+    return sorted({int(match[1]): float(match[2]) for match in found if match}.items())

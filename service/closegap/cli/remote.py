@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from closegap.cli import comparison
 from closegap.cli.errors import UsageError
 from closegap.cli.service import EncoderFile, Listing, Service, not_exported
-from closegap.client import events
+from closegap.client import documents, events
 from closegap.client.connection import read
 from closegap.client.documents import JobPage, Plan, Projects, Version, Workers
 from closegap.client.errors import Conflict, SpecProblems
@@ -194,17 +194,17 @@ class RemoteService(Service):
 
         query: dict[str, Any] = {"limit": _LARGEST_PAGE}
         while True:
-            page = self.client.connection.send("GET", "/v1/audit", repeatable=True, query=query).json()
-            yield from (Entry.model_validate(item, extra="ignore") for item in page["entries"])
-            if page["next_cursor"] is None:
+            page = self.client.connection.get(documents.Changes, "/v1/audit", query)
+            yield from (Entry.model_validate(change.model_dump()) for change in page.entries)
+            if page.next_cursor is None:
                 return
-            query["cursor"] = page["next_cursor"]
+            query["cursor"] = page.next_cursor
 
     def tokens(self) -> list[Token]:
         from closegap.access.tokens import Token
 
-        found = self.client.connection.send("GET", "/v1/tokens", repeatable=True).json()
-        return [Token.model_validate(item, extra="ignore") for item in found["tokens"]]
+        found = self.client.connection.get(documents.Tokens, "/v1/tokens")
+        return [Token.model_validate(token.model_dump()) for token in found.tokens]
 
     def create_token(
         self, name: str, role: Role, projects: Sequence[str] | None, expires: timedelta | None
@@ -213,8 +213,9 @@ class RemoteService(Service):
 
         seconds = None if expires is None else int(expires.total_seconds())
         body = {"name": name, "role": role, "projects": projects, "expires_seconds": seconds}
-        made = self.client.connection.send("POST", "/v1/tokens", repeatable=False, json=body).json()
-        return Created(Token.model_validate(made["token"], extra="ignore"), str(made["secret"]))
+        response = self.client.connection.send("POST", "/v1/tokens", repeatable=False, json=body)
+        made = read(documents.NewToken, response)
+        return Created(Token.model_validate(made.token.model_dump()), made.secret)
 
     def revoke_token(self, token: str) -> Token:
         from closegap.access.tokens import Token

@@ -296,6 +296,58 @@ class Alive(Document):
 
 
 @final
+class Change(Document):
+    """Who changed what."""
+
+    id: str
+    time: datetime
+    actor: str
+    token: str = ""
+    action: str
+    project: str = ""
+    target: str = ""
+    request: str = ""
+
+
+@final
+class Changes(Document):
+    """Changes, newest first, and the cursor of those before them."""
+
+    entries: tuple[Change, ...]
+    next_cursor: str | None = None
+
+
+@final
+class Token(Document):
+    """What is known of a token. Its secret is not."""
+
+    id: str
+    name: str
+    role: Literal["viewer", "submitter", "admin"]
+    projects: tuple[str, ...] | None
+    created: datetime
+    created_by: str = ""
+    expires: datetime | None = None
+    revoked: datetime | None = None
+    used: datetime | None = None
+
+
+@final
+class Tokens(Document):
+    """Every token, oldest first, revoked ones too."""
+
+    tokens: tuple[Token, ...]
+
+
+@final
+class NewToken(Document):
+    """A fresh token, and its secret, which is told this once."""
+
+    token: Token
+    secret: str
+
+
+@final
 class Workers(Document):
     """Every worker that has been heard of."""
 

@@ -397,4 +397,8 @@ def test_points_are_thinned_by_their_extremes() -> None:
     assert max(y or 0 for _, y in kept) == 96
     assert kept == sorted(kept)
     assert thinned(points[:50], 100) == points[:50]
+    for most in (2, 3):
+        kept = thinned(points, most)
+        assert len(kept) == most
+        assert (kept[0], kept[-1]) == (points[0], points[-1])
     assert len(thinned([(float(n), None) for n in range(50)], 7)) <= 7

@@ -24,7 +24,7 @@ from closegap_core.errors import BundleError
 
 FILE = "curves.json"
 _LIVE = "curve.txt"
-_TRIAL = re.compile(r"trial-([0-9]{5})")
+_TRIAL = re.compile(r"trial-([0-9]{5,9})")
 router = APIRouter(tags=["metrics"])
 Points = list[tuple[float, float | None]]
 

@@ -109,4 +109,4 @@ def thinned(points: Sequence[Point], most: int) -> list[Point]:
         low, high = min(heights), max(heights)
         extremes = [next(point for point in part if point[1] == height) for height in {low, high}]
         kept += sorted(extremes, key=_first)
-    return [points[0], *kept, points[-1]][:most]
+    return [points[0], *kept[: most - 2], points[-1]]

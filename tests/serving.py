@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import structlog
@@ -21,6 +23,7 @@ from closegap.api.server import Server, listening
 from closegap.api.server import url as server_url
 from closegap.settings import Settings
 
+Answer = TypeVar("Answer")
 TRAIN: dict[str, Any] = {
     "kind": "train",
     "data": {"source": "digits"},
@@ -28,6 +31,12 @@ TRAIN: dict[str, Any] = {
     "inference": "standard",
     "resources": {"workers": 0},
 }
+
+
+def awaited(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """What it comes to, in a thread of its own: the browser of this session has its loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 @pytest.fixture

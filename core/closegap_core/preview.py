@@ -9,8 +9,8 @@
      "measured_rows": 64,                      the two lists below are over so many rows
      "kl_by_dimension": […], "posterior_variance": […], "active": 0.01}
 
-Bounded in size, but for rows that are large by themselves: one is always shown. A function of the weights alone: its draws
-are its own, so that a training with it and one without are the same training.
+Bounded in size, but for rows that are large by themselves: one is always shown. A function of the weights alone: its
+draws are its own, so that a training with it and one without are the same training.
 """
 
 from __future__ import annotations

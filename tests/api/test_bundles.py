@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import os
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from closegap.job import Capacity
 from closegap_core.durable import file_digest
 from tests.api.conftest import TRAIN, As
 from tests.api.sealed import bundle_folder, sealed_model
+from tests.serving import awaited
 
 
 @pytest.fixture
@@ -130,10 +130,16 @@ def test_a_client_that_hangs_up_before_the_first_byte_leaves_nothing_open(
     async def send(_: Message) -> None:
         """As a server does for one that is gone: nothing."""
 
-    before = os.listdir("/proc/self/fd")
-    answer = sent(context.artifacts.open(digest), "config.json", Wanted(None, None))
-    asyncio.run(answer({"type": "http", "asgi": {"spec_version": "2.3"}}, gone, send))
-    assert os.listdir("/proc/self/fd") == before
+    def held() -> list[Path]:
+        """Open files of the bundle; other threads of this process open theirs meanwhile."""
+        found = [Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+        return [path for path in found if path.is_symlink() and bundle.path in path.resolve().parents]
+
+    bundle = context.artifacts.open(digest)
+    answer = sent(bundle, "config.json", Wanted(None, None))
+    assert held()
+    awaited(answer({"type": "http", "asgi": {"spec_version": "2.3"}}, gone, send))
+    assert held() == []
 
 
 TRAVERSAL = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
@@ -26,6 +25,7 @@ from closegap.queue.shares import Shares
 from closegap.settings import Settings
 from closegap.store.embedded import EmbeddedStore
 from tests.api.conftest import TRAIN, As
+from tests.serving import awaited
 
 
 class Served:
@@ -164,7 +164,7 @@ def test_without_the_store_nobody_is_counted_and_nobody_let_in(
     own_store.stop()
     for read in (context.feed.recorded("j", "0"), context.feed.latest("j")):
         with pytest.raises(StoreUnavailable):
-            asyncio.run(read)
+            awaited(read)
     for take in (limits.failures.take, limits.streams.take):
         with pytest.raises(StoreUnavailable):
             take("a")

@@ -3,7 +3,7 @@ import { html, useState } from "../dom.js";
 import { Figure } from "./figure.js";
 import { label, linear, ticks } from "./scale.js";
 import { useWidth } from "./width.js";
-import { measured } from "../components/number.js";
+import { estimated, measured } from "../components/number.js";
 
 const LINE = 26;
 const FOOT = 34;
@@ -45,7 +45,7 @@ function Bar({ bar, across, left, y }) {
   return html`<g><text class="bar-name" x=${left - 10} y=${middle} dy="0.34em" text-anchor="end">${bar.name}</text>
     <rect class=${`fill-${bar.number ?? 0}`} x=${from} width=${Math.max(to - from, 1)} y=${y + 5} height=${LINE - 10} rx="1.5" />
     ${error && html`<path class="whisker" d=${`M${error[0]} ${middle}H${error[1]}M${error[0]} ${middle - 4}v8M${error[1]} ${middle - 4}v8`} />`}
-    <text class="bar-value" x=${end} y=${middle} dy="0.34em">${bar.said ?? `${measured(bar.value)}${bar.error ? ` ± ${measured(bar.error, 2)}` : ""}`}</text></g>`;
+    <text class="bar-value" x=${end} y=${middle} dy="0.34em">${bar.said ?? estimated(bar.value, bar.error, 4)}</text></g>`;
 }
 
 /** `values`: of dimensions, highest first, with their `names`; those that are `pale` are drawn so. */

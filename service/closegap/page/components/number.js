@@ -16,6 +16,14 @@ export function measured(value, digits = 4) {
   return text.replace("-", "−").replace("e−", "e-");
 }
 
+/** −98.42 ± 0.13: the error with two digits, and the value as far as the error lets it be known. */
+export function estimated(value, error, digits = 5) {
+  if (!Number.isFinite(value) || !Number.isFinite(error) || !(error > 0)) return measured(value, digits);
+  const places = Math.max(1 - Math.floor(Math.log10(error)), 0);
+  if (places > 6 || Math.abs(value) >= 1e6) return `${measured(value, digits)} ± ${measured(error, 2)}`;
+  return `${value.toFixed(places)} ± ${error.toFixed(places)}`.replace(/^-(?=0\.?0* )/, "").replace("-", "−");
+}
+
 const SIZES = ["bytes", "KiB", "MiB", "GiB", "TiB"];
 
 /** 1.4 MiB */

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../dom.js";
 import { api, useGet } from "../api.js";
 import { Failure, Pending } from "../components/failure.js";
-import { measured } from "../components/number.js";
+import { estimated } from "../components/number.js";
 import { Table } from "../components/table.js";
 import { Nothing, Section } from "./parts.js";
 
@@ -45,8 +45,7 @@ function figure(line, name, signed = false) {
   const value = line?.[name];
   if (value === null || value === undefined) return "–";
   if (typeof value === "string") return value; // words, where no figure was published
-  const error = line[ERRORS[name]];
-  return `${signed && value > 0 ? "+" : ""}${measured(value, signed ? 3 : 5)}${error === null || error === undefined ? "" : ` ± ${measured(error, 2)}`}`;
+  return `${signed && value > 0 ? "+" : ""}${estimated(value, line[ERRORS[name]], signed ? 3 : 5)}`;
 }
 
 /** A picture of a bundle: artefacts are sent to be saved, so its bytes are asked for and shown from here. */

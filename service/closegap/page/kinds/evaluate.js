@@ -3,7 +3,7 @@ import { html } from "../dom.js";
 import { useGet } from "../api.js";
 import { Facts, Table } from "../components/table.js";
 import { Pending } from "../components/failure.js";
-import { measured, whole } from "../components/number.js";
+import { estimated, measured, whole } from "../components/number.js";
 import { Bars } from "../charts/bars.js";
 import { Lines } from "../charts/line.js";
 import { Grid, Nothing, Section, Sentences, Tiles } from "./parts.js";
@@ -62,7 +62,7 @@ export function Gaps({ gaps }) {
   }));
   const columns = [
     { key: "name", head: "nats", cell: ([, name]) => name },
-    ...parts.map(([part, gap]) => ({ key: part, head: part, class: "right number", cell: ([key]) => (gap[key] ? `${measured(gap[key].value, 5)} ± ${measured(errorOf(gap[key]), 2)}` : "–") })),
+    ...parts.map(([part, gap]) => ({ key: part, head: part, class: "right number", cell: ([key]) => (gap[key] ? estimated(gap[key].value, errorOf(gap[key])) : "–") })),
   ];
   return html`<${Grid}><${Bars} title="Gaps" unit="nats" groups=${groups} x="nats" />
     <div class="gap-bounds"><${Table} columns=${columns} rows=${BOUNDS.filter(([key]) => parts.some(([, gap]) => gap[key]))} id=${([key]) => key} caption="Bounds" dense />

@@ -227,7 +227,8 @@ def test_a_comparison_shows_what_was_published_beside_what_was_measured(page: Pa
     lines = service.get(f"/v1/jobs/{job.id}/artifacts/comparison/table.json")["lines"]
     # Shown as far as its error lets it be known: two digits of that.
     measured = {
-        line["quantity"]: pytest.approx(line["measured"], abs=0.051 * line["standard_error"]) for line in lines
+        line["quantity"]: pytest.approx(line["measured"], abs=0.051 * line["standard_error"])
+        for line in lines
     }
     page.goto(f"/jobs/{job.id}")
     table = page.get_by_role("table", name="Published and measured")

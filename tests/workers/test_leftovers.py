@@ -24,6 +24,7 @@ from closegap_workers.execution import Ended
 from closegap_workers.leftovers import remove
 from closegap_workers.supervisor import Supervisor
 from closegap_workers.trials import CURVE, Trial, curve, folder_of, note
+from closegap_workers.tune_record import collect, record_of
 from tests.workers.working import TRAIN, Working, alive, training, until
 
 LEASE = 3.0
@@ -87,6 +88,19 @@ def test_a_store_that_lost_its_records_costs_the_attempt_and_not_the_worker(
         client.delete(key)
     Supervisor(settings)._attempt(claim, Cluster("127.0.0.1:9", 1, 0, None))
     assert psutil.Process().children() == before
+
+
+def test_tunes_record_of_a_sweep_goes_when_the_sweep_is_over(
+    queue: Queue, submit: Callable[..., Job], tmp_path: Path
+) -> None:
+    collect(tmp_path, queue)  # nothing there yet
+    waits, over = submit(TRAIN), submit(TRAIN)
+    queue.cancel(over.id)
+    for job in (waits.id, over.id, "sweep-0123abcd"):  # the last is of another queue
+        (record_of(tmp_path, job) / "sweep").mkdir(parents=True)
+    collect(tmp_path, queue)
+    assert sorted(path.name for path in (tmp_path / "tune").iterdir()) == sorted([waits.id, "sweep-0123abcd"])
+    queue.cancel(waits.id)
 
 
 def test_a_trial_that_failed_of_the_infrastructure_is_open_to_the_next_attempt(tmp_path: Path) -> None:

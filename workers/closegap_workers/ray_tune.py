@@ -32,6 +32,7 @@ from closegap_workers.runners import runner
 from closegap_workers.runners.runner import Context, Task
 from closegap_workers.spans import traced
 from closegap_workers.trials import OVER, Trial, folder_of, note
+from closegap_workers.tune_record import record_of
 
 RESTARTS = 2
 """How often Ray starts a trial again after its process died."""
@@ -55,7 +56,7 @@ class SweepStopped(Exception):
 def run(context: Context, task: Task) -> Task | None:
     """Run every trial that is not over yet; the table of all of them. None when asked to stop."""
     board = Board(context.stream, task)
-    storage = context.home / "tune" / context.job
+    storage = record_of(context.home, context.job)
     if board.open():
         storage.mkdir(parents=True, exist_ok=True, mode=0o700)
         with joined(context, bundles=1, channel=board) as post:

@@ -28,6 +28,7 @@ from closegap_workers.lease import LeaseThread
 from closegap_workers.leftovers import sweep
 from closegap_workers.process import adopt_orphans
 from closegap_workers.spans import AttemptTrace
+from closegap_workers.tune_record import collect
 from closegap_workers.work_folder import log_file
 
 IDLE = 2.0
@@ -74,6 +75,7 @@ class Supervisor:
             cluster = self._cluster()
             beat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
             beat.start()
+            self._collect()
             while not self._signals and jobs != 0:
                 cluster = self._cluster()
                 claim = self._claim(until_idle)
@@ -153,6 +155,12 @@ class Supervisor:
         except StoreUnavailable as error:
             log.warning("the store does not know that worker %s has gone: %s", self.name, error)
 
+    def _collect(self) -> None:
+        try:
+            collect(self._settings.home, self._queue)
+        except StoreUnavailable as error:
+            log.warning("records of sweeps that are over stay for now: %s", error)
+
     # --- one attempt ----------------------------------------------------------------------------------------
 
     def _attempt(self, claim: Claim, cluster: Cluster) -> None:
@@ -186,6 +194,8 @@ class Supervisor:
         said = said or "its lease was lost"
         trace.end(said, failed=(ended.outcome or {}).get("state") not in ("succeeded", "stopped"))
         log.info("job %s, attempt %d: %s", job.id, claim.attempt, said)
+        if job.kind == "sweep":
+            self._collect()
 
     def _execute(self, claim: Claim, cluster: Cluster, lease: LeaseThread, trace: AttemptTrace) -> Ended:
         job = claim.job

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from closegap.cli.connection import open_access
+from closegap.cli.parts import open_access
 from closegap.settings import Settings
 
 from .conftest import Command

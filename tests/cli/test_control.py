@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from closegap.cli.connection import open_access
+from closegap.cli.parts import open_access
 from closegap.job import Capacity
 from closegap.queue.queue import Queue
 

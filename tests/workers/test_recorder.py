@@ -28,7 +28,8 @@ from closegap_core.fit import EpochMetrics, fit
 from closegap_workers.attempt import _end_runs
 from closegap_workers.channel import Channel, Event, Stream
 from closegap_workers.mlflow_run import MlflowRun, client_of, link
-from closegap_workers.recorder import Recorder, Recorders, recorders, scalars
+from closegap_workers.recorder import Recorder, scalars
+from closegap_workers.recorders import Recorders, recorders
 from closegap_workers.runners.runner import Context, Result
 from closegap_workers.runners.train import past, run_file, tensorboard_output, train_task
 from closegap_workers.tensorboard import PATTERN, TensorBoard, _masked, _records, framed, recorded

@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from closegap.access.tokens import Role
 from closegap.api.context import opened
-from closegap.cli.connection import traced
+from closegap.cli.parts import traced
 from closegap.errors import SettingsError
 from closegap.job import Job, State
 from closegap.queue.queue import Queue

@@ -26,8 +26,9 @@ from closegap_core import bundle
 from closegap_workers.channel import Event, Stream
 from closegap_workers.logs import open_log, record_of
 from closegap_workers.outcome import failure_of
+from closegap_workers.performance import performed
 from closegap_workers.process import die_with_parent
-from closegap_workers.runners import Context, Result, runner
+from closegap_workers.runners import Context, Result
 from closegap_workers.spans import traced
 from closegap_workers.work_folder import logs_of, taken_over
 
@@ -86,7 +87,7 @@ def _outcome(order: Mapping[str, Any], stream: Stream) -> Event:
                 mlflow=_mlflow(settings),
             )
             log.info("attempt %d of a job of kind %s begins", order["attempt"], spec.kind)
-            result = runner(spec.kind).run(context)
+            result = performed(context)
             if result is None:
                 log.info("it stops at its checkpoint, as it was asked to")
                 return {"state": "stopped"}

@@ -173,7 +173,7 @@ def store(settings: Settings) -> Check:
 
 def workers(settings: Settings) -> Check:
     """Whether a worker is alive."""
-    from closegap.cli.connection import open_queue
+    from closegap.cli.parts import open_queue
 
     try:
         alive = [worker for worker in open_queue(settings).workers() if worker.alive]

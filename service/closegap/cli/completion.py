@@ -79,7 +79,7 @@ def models(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Registered names, and each with its aliases."""
     found = _chosen(ctx)
     if found is None:
-        from closegap.cli.connection import open_artifacts
+        from closegap.cli.parts import open_artifacts
         from closegap.storage.registry import Registry
 
         registry = Registry(open_artifacts())

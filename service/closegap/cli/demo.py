@@ -16,9 +16,10 @@ from rich.markup import escape
 from closegap.cli import output, words
 from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import open_artifacts, refuse_context
+from closegap.cli.connection import refuse_context
 from closegap.cli.errors import JobsFailed, NotFinished
 from closegap.cli.exits import of_states
+from closegap.cli.parts import open_artifacts
 
 if TYPE_CHECKING:
     from closegap.cli.service import Service

@@ -9,8 +9,9 @@ import typer
 
 from closegap.cli import output, words
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import actor, open_access, open_artifacts, open_queue, refuse_service
+from closegap.cli.connection import refuse_service
 from closegap.cli.errors import UsageError
+from closegap.cli.parts import actor, open_access, open_artifacts, open_queue
 
 if TYPE_CHECKING:
     from closegap.storage.retention import Garbage

@@ -15,11 +15,12 @@ from rich.markup import escape
 from closegap.cli import comparison, output, words
 from closegap.cli.board import Board, Row, board
 from closegap.cli.command import AsJsonLines, add
-from closegap.cli.connection import open_artifacts, refuse_context
+from closegap.cli.connection import refuse_context
 from closegap.cli.errors import JobsFailed, ProcessFailed
 from closegap.cli.exits import ExitCode
 from closegap.cli.follow import note_of
-from closegap.cli.submit import Overrides, Scale, SkipData, Source, checked
+from closegap.cli.parts import open_artifacts
+from closegap.cli.source import Overrides, Scale, SkipData, Source, checked
 
 if TYPE_CHECKING:
     from closegap.specs.kinds import Spec

@@ -11,8 +11,9 @@ from rich.markup import escape
 
 from closegap.cli import completion, output
 from closegap.cli.command import AsJson, add
-from closegap.cli.connection import actor, chosen
+from closegap.cli.connection import chosen
 from closegap.cli.errors import UsageError
+from closegap.cli.parts import actor
 
 if TYPE_CHECKING:
     from closegap.access.contexts import Context

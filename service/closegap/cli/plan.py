@@ -11,7 +11,7 @@ from closegap.cli import output, words
 from closegap.cli.command import AsJson, add
 from closegap.cli.connection import open_service
 from closegap.cli.exits import ExitCode
-from closegap.cli.submit import InProject, Overrides, Scale, SkipData, Source, checked
+from closegap.cli.source import InProject, Overrides, Scale, SkipData, Source, checked
 
 if TYPE_CHECKING:
     from closegap.client.documents import Plan, Planned

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from closegap.cli import comparison, connection
-from closegap.cli.connection import actor
+from closegap.cli import comparison, parts
 from closegap.cli.errors import UsageError
+from closegap.cli.parts import actor
 from closegap.cli.service import EncoderFile, Listing, Service, not_exported
 from closegap.errors import Problem, ServiceError
 from closegap_core.errors import BundleError
@@ -52,15 +52,15 @@ class StoreService(Service):
 
     @cached_property
     def _queue(self) -> Queue:
-        return connection.open_queue(self._settings)
+        return parts.open_queue(self._settings)
 
     @cached_property
-    def _access(self) -> connection.Access:
-        return connection.open_access(self._settings)
+    def _access(self) -> parts.Access:
+        return parts.open_access(self._settings)
 
     @cached_property
     def _artifacts(self) -> ArtifactStore:
-        return connection.open_artifacts(self._settings)
+        return parts.open_artifacts(self._settings)
 
     @cached_property
     def _registry(self) -> Registry:
@@ -77,7 +77,7 @@ class StoreService(Service):
 
     def submit(self, specs: Sequence[Spec], key: str | None, project: str | None) -> list[Job]:
         chosen = project or self._project
-        with connection.traced("closegap submit") as span:
+        with parts.traced("closegap submit") as span:
             return self._queue.submit(specs, key=key, actor=actor(), project=chosen, traceparent=span)
 
     def plan(self, specs: Sequence[Spec], project: str | None) -> Plan:
@@ -122,7 +122,7 @@ class StoreService(Service):
         return after
 
     def retry(self, job: str) -> list[Job]:
-        with connection.traced("closegap retry") as span:
+        with parts.traced("closegap retry") as span:
             return self._queue.retry(job, actor=actor(), traceparent=span)
 
     def events(self, job: str, after: str = "0") -> list[Event]:

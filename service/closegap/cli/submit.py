@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from closegap.cli import comparison, completion, filters, output
+from closegap.cli import comparison, filters, output
 from closegap.cli.board import board
 from closegap.cli.command import AsJson, add
 from closegap.cli.connection import open_service
 from closegap.cli.exits import ExitCode, of_states
+from closegap.cli.source import InProject, Overrides, Scale, SkipData, Source, checked
 from closegap.specs.references import Kind
 
 if TYPE_CHECKING:
-    from closegap.cli.specfile import SpecFile
-    from closegap.errors import Problem
     from closegap.job import Job
     from closegap.specs.spec import Spec
 
-Source = Annotated[
-    str, typer.Argument(metavar="SPEC", help="YAML file with one spec or a pipeline; - is standard input.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="Override a field; NAME:PATH=VALUE in a pipeline, scale.WORD=VALUE of a scale. Repeatable.",
-    ),
-]
-Scale = Annotated[
-    str | None,
-    typer.Option(help="Which of the file's scales, such as small; absent: full, where there are scales."),
-]
-SkipData = Annotated[
-    bool, typer.Option("--skip-data-check", help="Do not look at the data: it is only where the workers are.")
-]
 KindName = Annotated[Kind, typer.Argument(help="The kind of job.")]
-
-InProject = Annotated[
-    str | None,
-    typer.Option(
-        help="Project of the jobs; absent: the context's, or default.", autocompletion=completion.projects
-    ),
-]
 
 
 def submit(
@@ -136,15 +109,6 @@ def example(kind: KindName, as_json: AsJson = False) -> None:
         output.document(documents[0] if len(documents) == 1 else documents)
     else:
         output.line(text.rstrip("\n"))
-
-
-def checked(file: SpecFile, problems: Callable[[Sequence[Spec]], Sequence[Problem]] | None) -> list[Spec]:
-    """The specs of a file, also asked for further `problems`. Raises InvalidSpec, UsageError."""
-    specs = file.parse()
-    found = problems(specs) if problems else ()
-    if found:
-        raise file.invalid(tuple(found))
-    return specs
 
 
 def register(app: typer.Typer) -> None:

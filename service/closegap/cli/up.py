@@ -66,7 +66,7 @@ def worker() -> None:
     import os
     import sys
 
-    from closegap.cli.connection import open_queue
+    from closegap.cli.parts import open_queue
     from closegap.cli.processes import require_workers
     from closegap.settings import environment
 

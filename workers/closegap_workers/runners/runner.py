@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from closegap.specs.kinds import Spec
 from closegap.storage.registry import LINEAGE, Registry
@@ -88,14 +88,8 @@ class Runner(ABC):
     """One kind of job."""
 
     kind: ClassVar[str]
-
-    def run(self, context: Context) -> Result | None:
-        """Run the job; None when it was asked to stop and did."""
-        task = {**self.task(context), "traced": context.traced}
-        answer = (
-            self.inline(context, task) if context.spec.resources.workers == 0 else self.on_ray(context, task)
-        )
-        return None if answer is None else self.result(context, task, answer)
+    on_ray: ClassVar[Literal["task", "ranks", "trials"]] = "task"
+    """What it is in a Ray cluster: one Ray task, the ranks of a Ray Train run, or the trials of a Ray Tune run."""
 
     def inline(self, context: Context, task: Task) -> Task | None:
         """Work in this process."""
@@ -103,12 +97,6 @@ class Runner(ABC):
 
         with traced(context.stream, context.traced) as channel:
             return self.work(task, channel, SINGLE)
-
-    def on_ray(self, context: Context, task: Task) -> Task | None:
-        """Work in the cluster: by default in one Ray task."""
-        from closegap_workers import ray_task
-
-        return ray_task.run(self.kind, context, task)
 
     @abstractmethod
     def task(self, context: Context) -> Task:

@@ -25,6 +25,7 @@ class SweepRunner(Runner):
     """Leaves a bundle of kind `sweep`, and one of kind `model`: the best trial's."""
 
     kind = "sweep"
+    on_ray = "trials"
 
     def task(self, context: Context) -> Task:
         spec, trials = context.spec, context.work / "trials"
@@ -41,11 +42,6 @@ class SweepRunner(Runner):
             training = train_task(context, config, folder / "checkpoints", folder / "model", folder.name)
             tasks.append({"id": number, "params": point, "epochs": config.training.epochs, "train": training})
         return {"trials": tasks, "folder": str(trials)}
-
-    def on_ray(self, context: Context, task: Task) -> Task | None:
-        from closegap_workers import ray_tune
-
-        return ray_tune.run(context, task)
 
     def work(self, task: Task, channel: Channel, group: Group) -> Task | None:
         raise NotImplementedError("a sweep's work is that of its trials")

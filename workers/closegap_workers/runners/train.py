@@ -11,7 +11,7 @@ from closegap.specs.spec import digest
 from closegap_core.config import TrainConfig
 from closegap_core.data import load
 from closegap_workers.channel import Channel
-from closegap_workers.recorder import recorders
+from closegap_workers.recorders import recorders
 from closegap_workers.runners.runner import Context, Product, Result, Runner, Task, model_task
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class TrainRunner(Runner):
     """Leaves a bundle of kind `model`."""
 
     kind = "train"
+    on_ray = "ranks"
 
     def task(self, context: Context) -> Task:
         spec = context.spec
@@ -59,11 +60,6 @@ class TrainRunner(Runner):
             return {}
         summary = finish(config, dataset, checkpoints, Path(task["folder"]), decoder)
         return {"summary": summary, "data_digest": dataset.digest}
-
-    def on_ray(self, context: Context, task: Task) -> Task | None:
-        from closegap_workers import ray_train
-
-        return ray_train.run(self.kind, context, task)
 
     def result(self, context: Context, task: Task, answer: Task) -> Result:
         parent = {"parent": task["decoder_digest"]} if "decoder_digest" in task else {}

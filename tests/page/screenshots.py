@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, final
 
 import httpx
+import numpy as np
 import yaml
 from PIL import Image
 from playwright.sync_api import Browser, Page
@@ -179,11 +180,21 @@ def take(page: Page, file: Path) -> None:
     """A picture of what is in the window, in few colours: a third of the bytes."""
     page.locator("main").wait_for()
     page.wait_for_timeout(1500)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        file, optimize=True
-    )
+    _in_few_colours(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).save(file, optimize=True)
     print(f"{file.name}: {file.stat().st_size // 1024} KiB")
+
+
+def _in_few_colours(picture: Image.Image) -> Image.Image:
+    """Each colour is the most frequent one of those that it stands for, so that areas keep theirs exactly."""
+    few = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    pixels = np.asarray(picture).reshape(-1, 3).astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    places = np.asarray(few).reshape(-1).astype(np.int64)
+    pairs, counts = np.unique(places << 24 | pixels, return_counts=True)
+    palette = np.zeros((COLOURS, 3), np.uint8)
+    for pair in pairs[np.argsort(counts)]:  # the most frequent last
+        palette[pair >> 24] = (pair >> 16 & 255, pair >> 8 & 255, pair & 255)
+    few.putpalette(palette.tobytes())
+    return few
 
 
 def main() -> int:

@@ -77,6 +77,28 @@ def test_torch_free_core_imports_only_torch_free_core(module: Module) -> None:
     assert not strange + heavy, f"{module.where} is torch-free but imports {strange + heavy}"
 
 
+FLOORS = ("cli", "demo", "api", "client", "storage", "queue", "access", "specs", "store")
+"""Folders of the service, from the top floor down: each imports only those below it, and files beside them none."""
+
+
+@each_module
+def test_the_folders_of_the_service_stand_on_each_other(module: Module) -> None:
+    room, _, rest = module.name.partition(".")
+    if room != "closegap" or not rest:
+        return
+    floor = rest.partition(".")[0]
+    below = FLOORS[FLOORS.index(floor) :] if floor in FLOORS else ()
+    above = sorted(
+        name
+        for name in module.imports()
+        if (parts := name.split("."))[0] == "closegap"
+        and len(parts) > 1
+        and parts[1] in FLOORS
+        and parts[1] not in below
+    )
+    assert not above, f"{module.where} imports {above}, which stand above it"
+
+
 def test_every_room_is_found_and_nothing_lies_beside_its_package() -> None:
     assert {module.room for module in modules()} == set(ROOMS)
     for room, package in ROOMS.items():

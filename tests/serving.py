@@ -16,7 +16,7 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from closegap.access.tokens import Role
+from closegap.access.token import Role
 from closegap.api.app import build
 from closegap.api.context import Context, opened
 from closegap.api.server import Server, listening

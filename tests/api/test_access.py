@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from closegap.access.tokens import Role
+from closegap.access.token import Role
 from closegap.api.app import PUBLIC
 from closegap.api.context import Context
 from closegap.api.identity import Ask

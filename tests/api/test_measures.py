@@ -18,7 +18,7 @@ import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from closegap.access.tokens import Role
+from closegap.access.token import Role
 from closegap.api.context import Context, opened
 from closegap.api.measures import OTHERS, Measures
 from closegap.job import Capacity, Failure, State

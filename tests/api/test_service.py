@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from closegap.access.tokens import Role
+from closegap.access.token import Role
 from closegap.api.app import PUBLIC
 from closegap.api.context import Context, opened
 from closegap.api.limits import Rate

@@ -218,7 +218,7 @@ def test_a_stream_that_is_alive_is_opened_again_as_often_as_it_is_cut() -> None:
 
 
 def test_a_revoked_token_ends_its_stream_with_an_error(context: Any, url: str) -> None:
-    from closegap.access.tokens import Role
+    from closegap.access.token import Role
     from closegap.client.errors import Unauthorized
 
     made = context.tokens.create("brief", Role("submitter"))

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from closegap.access.tokens import Role
+from closegap.access.token import Role
 from closegap.api.context import Context, opened
 from closegap.job import Capacity, Failure, Job, Lease, State
 from closegap.settings import Settings

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from closegap.access.tokens import Role
+from closegap.access.token import Role
 from closegap.api.context import opened
 from closegap.cli.parts import traced
 from closegap.errors import SettingsError

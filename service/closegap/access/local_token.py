@@ -7,7 +7,8 @@ import secrets
 import stat
 from pathlib import Path
 
-from closegap.access.tokens import Role, Tokens
+from closegap.access.token import Role
+from closegap.access.tokens import Tokens
 from closegap.errors import SettingsError
 
 NAME = "local"

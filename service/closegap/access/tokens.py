@@ -13,14 +13,12 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import redis
-from pydantic import Field
 
+from closegap.access.token import Created, Role, Token
 from closegap.errors import NotFound, TokenError
-from closegap.job import Record
 from closegap.specs import references
 from closegap.store.store import speaking
 
@@ -30,47 +28,6 @@ _ID = re.compile(r"[0-9a-f]{12}")
 LONGEST_NAME = 100
 _USED_EVERY = timedelta(minutes=1)
 _NOBODY = hashlib.sha256(b"nobody").hexdigest()
-
-
-@final
-class Role(StrEnum):
-    """What a token may do; each role may do what those before it may."""
-
-    VIEWER = "viewer"
-    SUBMITTER = "submitter"
-    ADMIN = "admin"
-
-    def covers(self, other: Role) -> bool:
-        """Whether this role may do what `other` may."""
-        order = list(Role)
-        return order.index(self) >= order.index(other)
-
-
-@final
-class Token(Record):
-    """What is known of a token. Its secret is not."""
-
-    id: str
-    name: str
-    role: Role
-    projects: frozenset[str] | None = Field(description="null is every project, also those to come.")
-    created: datetime
-    created_by: str = ""
-    expires: datetime | None = Field(None, description="null is never.")
-    revoked: datetime | None = None
-    used: datetime | None = Field(None, description="When it was last used, to the minute.")
-
-    def usable(self, now: datetime) -> bool:
-        """Whether it opens anything at this time."""
-        return self.revoked is None and (self.expires is None or now < self.expires)
-
-
-@final
-class Created(NamedTuple):
-    """A fresh token, and the only copy of its secret."""
-
-    token: Token
-    secret: str
 
 
 @final

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal, final
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from closegap.access.tokens import Role
+from closegap.access.token import Role
 from closegap.api.context import Ctx
 from closegap.api.documents import Cursor, Limit, answers
 from closegap.api.identity import GlobalAdmin, Viewer
 from closegap.api.limits import SPEC_BYTES
 from closegap.api.problem import Answer
-from closegap.queue.audit import Entry
+from closegap.queue.entry import Entry
 from closegap.specs import spec
 from closegap.specs.kinds import SPECS
 from closegap.specs.references import Kind

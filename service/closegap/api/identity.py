@@ -15,7 +15,7 @@ from typing import Annotated, final
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from closegap.access.tokens import Role, Token
+from closegap.access.token import Role, Token
 from closegap.api.context import Context, Ctx
 from closegap.api.problem import Answer
 from closegap.errors import NotFound, StoreUnavailable

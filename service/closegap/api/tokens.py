@@ -8,7 +8,8 @@ from typing import Annotated, final
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from closegap.access.tokens import LONGEST_NAME, Role, Token
+from closegap.access.token import Role, Token
+from closegap.access.tokens import LONGEST_NAME
 from closegap.api.context import Ctx
 from closegap.api.documents import answers
 from closegap.api.identity import Admin, Caller

@@ -16,7 +16,7 @@ from closegap.cli.command import AsJson, add
 from closegap.cli.connection import open_service
 
 if TYPE_CHECKING:
-    from closegap.queue.audit import Entry
+    from closegap.queue.entry import Entry
 
 
 def audit(

@@ -22,13 +22,13 @@ from closegap.job import Position, Project, Worker
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from closegap.access.tokens import Created, Role, Token
+    from closegap.access.token import Created, Role, Token
     from closegap.cli.comparison import Compared
     from closegap.client.client import Client
     from closegap.client.selection import Selection
     from closegap.errors import Problem
     from closegap.job import Event, Job
-    from closegap.queue.audit import Entry
+    from closegap.queue.entry import Entry
     from closegap.queue.selector import Selector
     from closegap.specs.spec import Spec
 
@@ -190,35 +190,30 @@ class RemoteService(Service):
         return read(Worker, self.client.connection.send("POST", path, repeatable=True, query=query))
 
     def audit(self) -> Iterator[Entry]:
-        from closegap.queue.audit import Entry
-
         query: dict[str, Any] = {"limit": _LARGEST_PAGE}
         while True:
             page = self.client.connection.get(documents.Changes, "/v1/audit", query)
-            yield from (Entry.model_validate(change.model_dump()) for change in page.entries)
+            yield from page.entries
             if page.next_cursor is None:
                 return
             query["cursor"] = page.next_cursor
 
     def tokens(self) -> list[Token]:
-        from closegap.access.tokens import Token
-
-        found = self.client.connection.get(documents.Tokens, "/v1/tokens")
-        return [Token.model_validate(token.model_dump()) for token in found.tokens]
+        return list(self.client.connection.get(documents.Tokens, "/v1/tokens").tokens)
 
     def create_token(
         self, name: str, role: Role, projects: Sequence[str] | None, expires: timedelta | None
     ) -> Created:
-        from closegap.access.tokens import Created, Token
+        from closegap.access.token import Created
 
         seconds = None if expires is None else int(expires.total_seconds())
         body = {"name": name, "role": role, "projects": projects, "expires_seconds": seconds}
         response = self.client.connection.send("POST", "/v1/tokens", repeatable=False, json=body)
         made = read(documents.NewToken, response)
-        return Created(Token.model_validate(made.token.model_dump()), made.secret)
+        return Created(made.token, made.secret)
 
     def revoke_token(self, token: str) -> Token:
-        from closegap.access.tokens import Token
+        from closegap.access.token import Token
 
         return read(Token, self.client.connection.send("DELETE", f"/v1/tokens/{token}", repeatable=False))
 

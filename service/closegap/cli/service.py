@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from closegap.access.tokens import Created, Role, Token
+    from closegap.access.token import Created, Role, Token
     from closegap.cli.comparison import Compared
     from closegap.client.documents import Plan
     from closegap.errors import Problem
     from closegap.job import Event, Job, Position, Project, Worker
-    from closegap.queue.audit import Entry
+    from closegap.queue.entry import Entry
     from closegap.queue.selector import Selector
     from closegap.specs.spec import Spec
 

@@ -19,11 +19,11 @@ from closegap_core.errors import BundleError
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from closegap.access.tokens import Created, Role, Token
+    from closegap.access.token import Created, Role, Token
     from closegap.cli.comparison import Compared
     from closegap.client.documents import Plan
     from closegap.job import Event, Job, Position, Project, Worker
-    from closegap.queue.audit import Entry
+    from closegap.queue.entry import Entry
     from closegap.queue.queue import Queue
     from closegap.queue.selector import Selector
     from closegap.settings import Settings

@@ -16,7 +16,7 @@ from closegap.cli.errors import UsageError
 from closegap.cli.exits import ExitCode
 
 if TYPE_CHECKING:
-    from closegap.access.tokens import Token
+    from closegap.access.token import Token
 
 _NEVER = "never"
 
@@ -34,7 +34,7 @@ def create(
     as_json: AsJson = False,
 ) -> ExitCode:
     """Make a token. It is shown this once; the store keeps only its digest."""
-    from closegap.access.tokens import Role
+    from closegap.access.token import Role
 
     made = open_service().create_token(name, Role(role), project or None, _ends(expires))
     if as_json:

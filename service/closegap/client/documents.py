@@ -12,7 +12,9 @@ from typing import Any, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from closegap.access.token import Token
 from closegap.job import Event, Job, Project, State, Worker
+from closegap.queue.entry import Entry
 
 
 class Document(BaseModel):
@@ -296,40 +298,11 @@ class Alive(Document):
 
 
 @final
-class Change(Document):
-    """Who changed what."""
-
-    id: str
-    time: datetime
-    actor: str
-    token: str = ""
-    action: str
-    project: str = ""
-    target: str = ""
-    request: str = ""
-
-
-@final
 class Changes(Document):
     """Changes, newest first, and the cursor of those before them."""
 
-    entries: tuple[Change, ...]
+    entries: tuple[Entry, ...]
     next_cursor: str | None = None
-
-
-@final
-class Token(Document):
-    """What is known of a token. Its secret is not."""
-
-    id: str
-    name: str
-    role: Literal["viewer", "submitter", "admin"]
-    projects: tuple[str, ...] | None
-    created: datetime
-    created_by: str = ""
-    expires: datetime | None = None
-    revoked: datetime | None = None
-    used: datetime | None = None
 
 
 @final

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, final
 
 import redis
 
-from closegap.job import Job, Record
+from closegap.job import Job
+from closegap.queue.entry import Entry
 from closegap.store.store import speaking
 
 KEPT = timedelta(days=30)
@@ -17,21 +18,6 @@ LONGEST = 200
 """Characters of one field: names that users give are shorter, and nobody fills the stream with one entry."""
 _TOKEN = re.compile(r"\(token ([0-9a-f]{12})\)$")
 """How the API names who asks."""
-
-
-@final
-class Entry(Record):
-    """One change."""
-
-    id: str
-    time: datetime
-    actor: str
-    token: str = ""
-    """Id of the token; empty on the command line."""
-    action: str
-    project: str = ""
-    target: str = ""
-    request: str = ""
 
 
 class Entries(NamedTuple):

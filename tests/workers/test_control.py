@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from closegap.job import Job, State
+from closegap.job import State
 from closegap.queue.queue import Queue
 from closegap.settings import Settings
 from closegap.specs import spec
 from closegap.storage.artifacts import ArtifactStore
 from tests.workers.working import (
-    Working,
+    Epochs,
+    Over,
+    Start,
+    Submit,
     alive,
     fitted,
     goes_on_when_asked_to_stop,
@@ -22,12 +23,6 @@ from tests.workers.working import (
     weights,
     work_of,
 )
-
-Start = Callable[..., Working]
-Submit = Callable[..., Job]
-Over = Callable[..., Job]
-Epochs = Callable[[Job], list[dict[str, Any]]]
-
 
 EPOCHS = 12
 ABSENT = {"kind": "evaluate", "model": "sha256:" + "0" * 64, "resources": {"workers": 0}}

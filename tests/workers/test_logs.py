@@ -8,7 +8,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,7 @@ from closegap_workers.channel import Channel, Event
 from closegap_workers.execution import Execution, Order
 from closegap_workers.logs import Log, Raw, Tail, event_of
 from closegap_workers.relay import RATE, Relay, relayed
-from tests.workers.working import Working
 
-Start = Callable[..., Working]
 TOKEN = "cg_0123456789ab_" + "S3cret-" * 6 + "x"
 _TALKING = """
 import logging, os, subprocess, sys, warnings

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,8 @@ from closegap_workers.cluster import Cluster
 from closegap_workers.outcome import RequestError
 from closegap_workers.ray_cluster import check
 from closegap_workers.tensorboard import recorded
-from tests.workers.working import TRAIN, Working, alive, fitted, training, until
+from tests.workers.working import TRAIN, Epochs, Over, Start, Submit, alive, fitted, training, until
 
-Start = Callable[..., Working]
-Submit = Callable[..., Job]
-Over = Callable[..., Job]
-Epochs = Callable[[Job], list[dict[str, Any]]]
 LONG = 20_000
 SOON = 180.0
 """Seconds; a train run starts four processes, each of which imports torch."""

@@ -6,7 +6,7 @@ import io
 import json
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,8 @@ from closegap_workers.recorders import Recorders, recorders
 from closegap_workers.runners.runner import Context, Result
 from closegap_workers.runners.train import past, run_file, tensorboard_output, train_task
 from closegap_workers.tensorboard import PATTERN, TensorBoard, _masked, _records, framed, recorded
-from tests.workers.working import Working, fitted, training, until
+from tests.workers.working import Over, Start, Submit, fitted, training, until
 
-Start = Callable[..., Working]
-Over = Callable[..., Job]
-Submit = Callable[..., Job]
 TRIALS = ("trial-00000", "trial-00001", "trial-00002")
 
 

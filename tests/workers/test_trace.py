@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from closegap.access.token import Role
 from closegap.api.context import opened
 from closegap.cli.parts import traced
 from closegap.errors import SettingsError
-from closegap.job import Job, State
+from closegap.job import State
 from closegap.queue.queue import Queue
 from closegap.settings import Settings
 from closegap.specs import spec
@@ -31,10 +31,8 @@ from closegap.storage.artifacts import ArtifactStore
 from closegap.trace import Silent, Span, begun, tracer
 from tests.api.sealed import sealed_model
 from tests.api.test_service import Served
-from tests.workers.working import TRAIN, Working, training, until
+from tests.workers.working import TRAIN, Over, Start, training, until
 
-Start = Callable[..., Working]
-Over = Callable[..., Job]
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SHARDS = 400
 

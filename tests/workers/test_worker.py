@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from closegap.job import Capacity, Job, State
+from closegap.job import Capacity, State
 from closegap.queue.queue import Queue
 from closegap.settings import Settings
 from closegap.specs import spec
@@ -20,7 +19,10 @@ from closegap.store.embedded import EmbeddedStore
 from closegap.store.store import connect
 from tests.workers.working import (
     TRAIN,
-    Working,
+    Epochs,
+    Over,
+    Start,
+    Submit,
     alive,
     fitted,
     goes_on_when_asked_to_stop,
@@ -30,10 +32,6 @@ from tests.workers.working import (
     work_of,
 )
 
-Start = Callable[..., Working]
-Submit = Callable[..., Job]
-Over = Callable[..., Job]
-Epochs = Callable[[Job], list[dict[str, Any]]]
 LONG = 20_000
 """Epochs of a job that is not to end by itself."""
 

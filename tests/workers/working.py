@@ -107,6 +107,13 @@ class Working:
         return self.process.wait(seconds)
 
 
+Start = Callable[..., Working]
+Submit = Callable[..., Job]
+Over = Callable[..., Job]
+Epochs = Callable[[Job], list[dict[str, Any]]]
+"""What the fixtures of these names give."""
+
+
 def alive(process: psutil.Process) -> bool:
     """Whether a process is there and no zombie."""
     try:

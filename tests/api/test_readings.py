@@ -65,6 +65,17 @@ def test_what_is_read_in_parts_is_what_is_read_at_once(
         assert len(readings.columns["epoch", "epoch"]["valid.elbo"][0]) == 15
 
 
+def test_an_epoch_of_another_shape_spoils_no_curve(context: Context, lease: Lease) -> None:
+    strange = [
+        {"type": "epoch", "epoch": 2, "valid": -3.0},
+        {"type": "epoch", "valid": {"elbo_by_iteration": [1.0]}},
+    ]
+    context.queue.report(lease, [epoch(1, -1.0), *strange, epoch(3, -2.0)])
+    with Shelf(context.queue).of(lease.job) as readings:
+        assert sorted(readings.iterations) == [1, 3]
+        assert readings.columns["epoch", "epoch"]["valid.elbo"] == ([1.0, 3.0], [-1.0, -2.0])
+
+
 def test_threads_that_look_at_once_read_once(context: Context, lease: Lease) -> None:
     context.queue.report(lease, [epoch(number, -1.0) for number in range(1, 200)])
     shelf = Shelf(context.queue)

@@ -55,8 +55,9 @@ class Readings:
         place = float(self._count if x == ORDER else data[x])
         self._count += 1
         _file(data, "", 1, place, self.columns.setdefault((kind, x), {}))
-        if kind == "epoch" and (curve := data.get("valid", {}).get("elbo_by_iteration")):
-            self.iterations[int(data["epoch"])] = curve
+        valid = data.get("valid")
+        if kind == x == "epoch" and isinstance(valid, dict) and (curve := valid.get("elbo_by_iteration")):
+            self.iterations[int(place)] = curve
 
 
 @final
